@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The only makefile.  `make help` says what there is; everything is built into build/.
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+DESTDIR ?=
+B       := build
+
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Werror
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -MMD -MP \
+	-DCIDSTEER_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B) $(CFLAGS)
+MULTIARCH := $(shell $(CC) -print-multiarch)
+BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 -MMD -MP -Iinclude -Ibpf \
+	-idirafter /usr/include/$(MULTIARCH)
+
+BPF     := cidsteer explain stub groups
+SKELS   := $(BPF:%=$(B)/%.skel.h)
+COMMON  := $(wildcard user/common/*.c)
+PLANE   := $(wildcard user/dataplane/*.c)
+LIB_SRC := $(wildcard user/lib/*.c) user/common/routes.c
+SOVER   := $(word 1,$(subst ., ,$(VERSION)))
+
+PLANE_LIBS := -lxdp -lbpf -lelf -lz -lconfuse
+H3_PKGS    := libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls
+H3_CFLAGS   = -Iexamples $(shell pkg-config --cflags $(H3_PKGS))
+H3_LIBS     = $(shell pkg-config --libs $(H3_PKGS)) -pthread
+
+objs     = $(patsubst %.c,$(B)/obj/%.o,$(1))
+PROGRAMS := $(B)/cidsteerd $(B)/cidsteer
+LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.so \
+	$(B)/libcidsteer.so.$(SOVER) $(B)/cidsteer.pc
+EXAMPLES := $(B)/h3server $(B)/h3client
+
+.PHONY: all examples unit prog selftest test demo setup setup-examples install uninstall clean help
+.DELETE_ON_ERROR:
+
+all: $(PROGRAMS) $(LIBS) $(BPF:%=$(B)/bpf/%.bpf.o) ## build programs, library and BPF objects
+
+examples: $(EXAMPLES) ## build the example HTTP/3 server and client
+
+# ---- BPF ------------------------------------------------------------------------------------
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MT $@ -c $< -o $@
+
+$(B)/%.skel.h: $(B)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $* > $@
+
+# ---- user space -----------------------------------------------------------------------------
+$(B)/obj/%.o: %.c | $(SKELS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(B)/obj/pic/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+
+$(B)/obj/examples/%.o: ALL_CFLAGS += $(H3_CFLAGS)
+
+$(B)/cidsteerd: $(call objs,$(wildcard user/daemon/*.c) $(COMMON) $(PLANE))
+	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+
+$(B)/cidsteer: $(call objs,$(wildcard user/cli/*.c) $(COMMON) $(PLANE))
+	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -o $@
+
+LIB_OBJ := $(patsubst %.c,$(B)/obj/pic/%.o,$(LIB_SRC))
+
+# One relocatable object, so that the static library hides what the shared one hides.
+$(B)/libcidsteer.a: $(LIB_OBJ)
+	$(LD) -r $^ -o $(B)/obj/libcidsteer.o
+	objcopy --localize-hidden $(B)/obj/libcidsteer.o
+	rm -f $@ && $(AR) rcs $@ $(B)/obj/libcidsteer.o
+
+$(B)/libcidsteer.so.$(VERSION): $(LIB_OBJ) user/lib/libcidsteer.map
+	$(CC) $(LDFLAGS) -shared -Wl,-soname,libcidsteer.so.$(SOVER) -Wl,-z,defs \
+		-Wl,--version-script=user/lib/libcidsteer.map $(LIB_OBJ) -o $@
+
+$(B)/libcidsteer.so.$(SOVER): $(B)/libcidsteer.so.$(VERSION)
+	ln -sf libcidsteer.so.$(VERSION) $@
+
+$(B)/libcidsteer.so: $(B)/libcidsteer.so.$(SOVER)
+	ln -sf libcidsteer.so.$(SOVER) $@
+
+$(B)/cidsteer.pc: user/lib/cidsteer.pc.in Makefile
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+# ---- examples -------------------------------------------------------------------------------
+$(B)/h3server: $(call objs,$(wildcard examples/h3server/*.c examples/common/*.c)) $(B)/libcidsteer.a
+	$(CC) $(LDFLAGS) $^ $(H3_LIBS) -o $@
+
+$(B)/h3client: $(call objs,$(wildcard examples/h3client/*.c examples/common/*.c))
+	$(CC) $(LDFLAGS) $^ $(H3_LIBS) -o $@
+
+# ---- tests ----------------------------------------------------------------------------------
+# tests/*_test.c need no privilege and no kernel; tests/prog/*_test.c run the programs in the
+# kernel, as root; selftests/NN-*.sh are whole systems in network namespaces, as root.
+UNIT_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/*_test.c))
+PROG_TESTS := $(patsubst tests/prog/%.c,$(B)/tests/prog/%,$(wildcard tests/prog/*_test.c))
+TOOLS      := $(patsubst selftests/%.c,$(B)/selftests/%,$(wildcard selftests/*.c))
+CRITERION  ?= --verbose=0
+
+$(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -lcriterion -lpthread -o $@
+
+$(B)/tests/prog/%: $(B)/obj/tests/prog/%.o $(call objs,$(wildcard tests/prog/fixture.c) $(COMMON) $(PLANE)) \
+		$(B)/libcidsteer.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -lcriterion -lpthread -o $@
+
+$(B)/selftests/%: $(B)/obj/selftests/%.o $(B)/libcidsteer.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -lpthread -o $@
+
+unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
+	@set -e; for test in $^; do echo "# $$test"; $$test $(CRITERION); done
+
+prog: all $(PROG_TESTS) ## packet tests in the kernel (BPF_PROG_TEST_RUN) and the control socket, as root
+	@set -e; for test in $(PROG_TESTS); do echo "# $$test"; $$test -j1 $(CRITERION); done
+
+selftest: all examples $(TOOLS) ## whole systems in network namespaces (TAP), as root
+	scripts/selftest
+
+test: setup-examples ## everything: installs what is missing, then unit, prog, selftest
+	+$(MAKE) --no-print-directory all examples
+	+$(MAKE) --no-print-directory unit prog selftest
+
+demo: setup-examples ## 20 HTTP/3 transfers whose clients move, unsteered and steered (2 minutes)
+	+$(MAKE) --no-print-directory all examples
+	scripts/demo
+
+# ---- set-up ---------------------------------------------------------------------------------
+setup: ## install what building needs
+	@scripts/setup build
+
+setup-examples: ## install what building, demo and tests need
+	@scripts/setup build examples tests
+
+BINDIR  := $(DESTDIR)$(PREFIX)/bin
+SBINDIR := $(DESTDIR)$(PREFIX)/sbin
+LIBDIR  := $(DESTDIR)$(PREFIX)/lib
+INCDIR  := $(DESTDIR)$(PREFIX)/include/cidsteer
+BPFDIR  := $(DESTDIR)$(PREFIX)/lib/cidsteer
+MANDIR  := $(DESTDIR)$(PREFIX)/share/man
+DOCDIR  := $(DESTDIR)$(PREFIX)/share/doc/cidsteer
+MAN     := $(wildcard man/*.[0-9])
+
+install: all ## install under DESTDIR and PREFIX
+	install -D -m 755 -t $(SBINDIR) $(B)/cidsteerd $(B)/cidsteer
+	install -D -m 644 -t $(LIBDIR) $(B)/libcidsteer.a
+	install -D -m 755 -t $(LIBDIR) $(B)/libcidsteer.so.$(VERSION)
+	ln -sf libcidsteer.so.$(VERSION) $(LIBDIR)/libcidsteer.so.$(SOVER)
+	ln -sf libcidsteer.so.$(SOVER) $(LIBDIR)/libcidsteer.so
+	install -D -m 644 -t $(LIBDIR)/pkgconfig $(B)/cidsteer.pc
+	install -D -m 644 -t $(INCDIR) include/cidsteer/cidsteer.h
+	install -D -m 644 -t $(BPFDIR) $(B)/bpf/cidsteer.bpf.o
+	install -D -m 644 -t $(DOCDIR) README.md etc/cidsteer.conf
+	for page in $(MAN); do install -D -m 644 -t $(MANDIR)/man$${page##*.} $$page; done
+
+uninstall: ## remove what install put there
+	rm -f $(SBINDIR)/cidsteerd $(SBINDIR)/cidsteer $(LIBDIR)/libcidsteer.a
+	rm -f $(LIBDIR)/libcidsteer.so $(LIBDIR)/libcidsteer.so.$(SOVER) $(LIBDIR)/libcidsteer.so.$(VERSION)
+	rm -f $(LIBDIR)/pkgconfig/cidsteer.pc $(BPFDIR)/cidsteer.bpf.o
+	rm -f $(INCDIR)/cidsteer.h $(DOCDIR)/README.md $(DOCDIR)/cidsteer.conf
+	for page in $(notdir $(MAN)); do rm -f $(MANDIR)/man$${page##*.}/$$page; done
+	-rmdir $(INCDIR) $(BPFDIR) $(DOCDIR)
+
+clean: ## remove build/
+	rm -rf $(B)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

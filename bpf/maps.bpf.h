@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every map, each under its card: who writes, who reads, what happens when it is full.
+ * All are pinned and outlive the daemon.  Sizes are fixed here, so that `ip link` can load them
+ * too; only the inner maps of cs_cids are sized by the configuration.
+ */
+#ifndef CS_MAPS_BPF_H
+#define CS_MAPS_BPF_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "core/decide.h"
+
+/* Layout version and network namespaces.  Written: daemon.  Read: daemon, command. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cs_abi);
+} cs_abi SEC(".maps");
+
+/*
+ * Address -> service and listener, exact and wildcard.  Written: daemon.  Read: XDP, command.
+ * Full: the daemon refuses the configuration.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CS_MAX_ADDRS);
+	__type(key, struct cs_addr);
+	__type(value, struct cs_listener);
+} cs_addrs SEC(".maps");
+
+/* Service id -> settings.  Written: daemon.  Read: programs, command.  Holds secrets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct cs_service);
+} cs_services SEC(".maps");
+
+/* Inner maps: sizes only, because clang 14 leaves the type behind a pointer inside __array a
+ * forward declaration.  The daemon makes the real ones, with BTF.
+ */
+struct cs_table_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, CS_MIN_BUCKETS);
+	__uint(key_size, 4);
+	__uint(value_size, sizeof(struct cs_bucket));
+};
+
+/*
+ * Service id -> CID table.  Written: workers and daemon, through mappings.  Read: programs.
+ * Full: issue returns -ENOSPC, counted in cs_usage.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, CS_MAX_SERVICES);
+	__type(key, __u32);
+	__array(values, struct cs_table_map);
+} cs_cids SEC(".maps");
+
+struct cs_usage_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, CS_MAX_SERVICE_WORKERS);
+	__uint(key_size, 4);
+	__uint(value_size, sizeof(struct cs_usage));
+};
+
+/*
+ * Service id -> what each of its workers did.  Written: each line by its owner, through a
+ * mapping; line 0 by the daemon.  Read: daemon, command.  Full: registering is refused.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, CS_MAX_SERVICES);
+	__type(key, __u32);
+	__array(values, struct cs_usage_map);
+} cs_usage SEC(".maps");
+
+/* Worker id -> state and target.  Written: daemon.  Read: programs, command.  Full: refused. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_WORKERS);
+	__type(key, __u32);
+	__type(value, struct cs_worker);
+} cs_workers SEC(".maps");
+
+/*
+ * Worker's index + listener's position -> socket.  Written: daemon; the kernel empties the slot
+ * of a socket that closes.  Read: cs_reuseport; a slot reads as its socket's SO_COOKIE.
+ * A socket can be in one slot of one such map: this layout never changes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
+	__uint(max_entries, CS_MAX_SOCKETS);
+	__type(key, __u32);
+	__type(value, __u64);
+} cs_sockets SEC(".maps");
+
+/* Service id -> ring.  Written: daemon, bucket by bucket.  Read: programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct cs_ring);
+} cs_ring SEC(".maps");
+
+/* Hook and service -> verdicts, for each CPU.  Written: programs.  Read: command. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CS_HOOKS * CS_MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct cs_counters);
+} cs_counters SEC(".maps");
+
+/*
+ * Head of a UDP payload that lies in fragments of its skb.  Written and read: cs_reuseport, within
+ * one run, which is never preempted by another on its CPU.  Not on the stack, where the verifier
+ * wants 8-byte loads aligned (6.1 to 6.18); a short header's DCID begins at byte 1.
+ */
+#define CS_HEAD_BYTES (CS_LONG_HEADER_DCID + CS_MAX_CID)
+struct cs_head {
+	__u8 byte[CS_HEAD_BYTES + 6];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cs_head);
+} cs_head SEC(".maps");
+
+/* struct bpf_map as CO-RE finds it: the table's size is its own, never a setting beside it. */
+struct bpf_map {
+	__u32 max_entries;
+} __attribute__((preserve_access_index));
+
+CS_INLINE const struct cs_service *cs_map_service(__u32 service)
+{
+	return bpf_map_lookup_elem(&cs_services, &service);
+}
+
+CS_INLINE const struct cs_worker *cs_map_worker(__u32 worker)
+{
+	return bpf_map_lookup_elem(&cs_workers, &worker);
+}
+
+CS_INLINE __u32 cs_map_route(__u32 service, __u64 tag)
+{
+	struct bpf_map *table = bpf_map_lookup_elem(&cs_cids, &service);
+	struct cs_bucket *bucket;
+	__u32 index, mask, worker;
+
+	if (!table)
+		return 0;
+	mask = table->max_entries - 1;
+	index = cs_bucket_first(tag, mask);
+	bucket = bpf_map_lookup_elem(table, &index);
+	if (!bucket)
+		return 0;
+	worker = cs_bucket_find(bucket, tag);
+	if (worker)
+		return worker;
+	index = cs_bucket_second(tag, mask);
+	bucket = bpf_map_lookup_elem(table, &index);
+	return bucket ? cs_bucket_find(bucket, tag) : 0;
+}
+
+CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
+{
+	const struct cs_ring *ring = bpf_map_lookup_elem(&cs_ring, &service);
+
+	return ring ? ring->worker[bucket & (CS_RING_SIZE - 1)] : 0;
+}
+
+/* One packet seen, one verdict. */
+CS_INLINE void cs_count(__u32 hook, __u32 service, __u32 reason)
+{
+	__u32 key = CS_COUNTER_KEY(hook, service);
+	struct cs_counters *counters = bpf_map_lookup_elem(&cs_counters, &key);
+
+	if (!counters || reason >= CS_COUNTERS)
+		return;
+	counters->seen++;
+	((__u64 *)counters)[reason]++;
+}
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What cs_xdp and cs_explain share: from a frame to a verdict.  Nothing here counts or acts.
+ */
+#ifndef CS_XDP_BPF_H
+#define CS_XDP_BPF_H
+
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+
+/* Network namespace that this instance serves: an index into cs_abi.netns_cookie.  XDP cannot
+ * ask for the namespace of its device, so each namespace has an instance.
+ */
+const volatile __u16 cs_netns = 0;
+
+/* At sk_reuseport the IP header lies before the data: read it only when it is asked for. */
+CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *tuple)
+{
+	if (!packet->md) {
+		*tuple = packet->tuple;
+		return;
+	}
+	if (packet->md->eth_protocol == bpf_htons(ETH_P_IP)) {
+		__be32 addrs[2] = {};
+
+		bpf_skb_load_bytes_relative(packet->md, offsetof(struct iphdr, saddr), addrs,
+					    sizeof(addrs), BPF_HDR_START_NET);
+		cs_map_ipv4(tuple->saddr, addrs[0]);
+		cs_map_ipv4(tuple->daddr, addrs[1]);
+	} else {
+		bpf_skb_load_bytes_relative(packet->md, offsetof(struct ipv6hdr, saddr),
+					    tuple->saddr, 32, BPF_HDR_START_NET);
+	}
+	bpf_skb_load_bytes(packet->md, 0, &tuple->sport, 4);
+}
+
+/* The listener of an address: the exact one before the wildcard. */
+CS_INLINE const struct cs_listener *find_listener(const struct cs_tuple *tuple)
+{
+	const struct cs_listener *listener;
+	struct cs_addr addr = { .port = tuple->dport, .netns = cs_netns };
+	const __u32 *word = (const __u32 *)tuple->daddr;
+
+	__builtin_memcpy(addr.ip, tuple->daddr, 16);
+	listener = bpf_map_lookup_elem(&cs_addrs, &addr);
+	if (listener)
+		return listener;
+	if (!word[0] && !word[1] && word[2] == bpf_htonl(0xffff))
+		cs_map_ipv4(addr.ip, 0);
+	else
+		__builtin_memset(addr.ip, 0, 16);
+	return bpf_map_lookup_elem(&cs_addrs, &addr);
+}
+
+CS_INLINE void frame_verdict(const struct xdp_md *ctx, struct cs_verdict *verdict)
+{
+	struct cs_cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	const struct cs_listener *listener;
+	struct cs_packet packet = {};
+	__u32 length = 0;
+
+	*verdict = (struct cs_verdict){};
+	verdict->reason = parse_frame(&cursor, &packet.tuple, &length);
+	if (verdict->reason != CS_C_seen)
+		return;
+	listener = find_listener(&packet.tuple);
+	if (!listener) {
+		verdict->reason = CS_C_not_ours;
+		return;
+	}
+	cs_decide(&packet, listener, cursor.at, cursor.end, length, verdict);
+}
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * libcidsteer - tell the kernel which connection IDs belong to this worker
+ *
+ * A worker is one owner of QUIC connections: a process, or one thread of it, with one
+ * SO_REUSEPORT UDP socket for each listener of its service.  It opens one handle, issues every
+ * connection ID before a client can use it, and retires it when RFC 9000 says that no packet
+ * with it can come any more.  From the return of cidsteer_issue() on, the kernel delivers each
+ * packet with that Destination Connection ID to this worker's socket, from whatever address.
+ *
+ * Nothing here starts a thread, installs a signal handler, prints, or calls exit().  Every
+ * function that can fail returns 0 or a negative errno and changes nothing on failure.
+ *
+ * Threads: handles are independent of each other; one handle is used by one thread at a time.
+ *
+ * fork: a handle belongs to the process that opened it.  In a child every call on it returns
+ * -ECHILD and touches nothing of the parent's; cidsteer_close() there frees the child's memory
+ * and descriptors only.  Open the handle in the process that serves the connections.
+ */
+#ifndef CIDSTEER_H
+#define CIDSTEER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Longest connection ID of QUIC v1 and v2, in bytes (RFC 9000, section 17.2). */
+#define CIDSTEER_CID_MAX 20
+
+struct cidsteer;
+
+/* How to open.  Start from CIDSTEER_OPTIONS_INIT; members that are added later stay zero. */
+struct cidsteer_options {
+	size_t size;		/* sizeof(struct cidsteer_options) of the caller */
+	const char *control;	/* control socket; NULL: $CIDSTEER_CONTROL, else the default path */
+	uint32_t generation;	/* start of the server that this worker belongs to; 0: none */
+	uint32_t timeout_ms;	/* longest wait for an answer of the daemon; 0: 5000 */
+	char *error;		/* receives one English line when open fails; NULL: not wanted */
+	size_t error_size;	/* bytes at @error */
+};
+#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0 }
+
+/*
+ * cidsteer_open - register this worker and its sockets
+ * @handle:	receives the handle; the caller gives it back with cidsteer_close()
+ * @service:	name of a service in the daemon's configuration
+ * @sockets:	bound, unconnected UDP sockets with SO_REUSEPORT, one for each listener of the
+ *		service, in any order.  They stay the caller's: the library and the daemon keep
+ *		no copy.  A socket that closes takes itself out of the kernel's map.
+ * @count:	number of @sockets
+ * @options:	NULL for the defaults
+ *
+ * Needs no capability.  New connections reach this worker as soon as this returns.
+ *
+ * Returns 0, or
+ *   -ENOENT         no daemon at the control socket, or the service is not configured
+ *   -ECONNREFUSED   the control socket is stale: no daemon listens at it
+ *   -EACCES, -EPERM the user may not connect, is not the service's user, or a socket was
+ *                   created by a user who is neither the service's nor root
+ *   -EINVAL         a socket is not a bound, unconnected UDP socket with SO_REUSEPORT of one of
+ *                   the service's listeners, or one is missing or too many
+ *   -EPROTO         daemon and library speak different versions of the protocol
+ *   -EBUSY          a socket is registered already, as another worker
+ *   -ENOSPC         no worker id, socket slot or usage line is free
+ *   -ETIMEDOUT      the daemon did not answer
+ *   -EMFILE, -ENOMEM, ... from socket(2), mmap(2)
+ */
+int cidsteer_open(struct cidsteer **handle, const char *service, const int *sockets, size_t count,
+		  const struct cidsteer_options *options);
+
+/*
+ * cidsteer_issue - make a connection ID of this worker routable
+ * @cid, @len:	the bytes that a peer will send as DCID; @len is cidsteer_cid_length(), because a
+ *		short header does not carry it (RFC 9000, section 17.3)
+ *
+ * On return the next packet with this ID reaches this worker.
+ *
+ * Returns 0, or
+ *   -EINVAL  @len is not the service's length
+ *   -EEXIST  an ID with the same 48-bit tag is issued, by this worker or another: choose
+ *            another ID (by chance: about routes / 2^48)
+ *   -ENOSPC  both buckets of the table are full: choose another ID, or see max_cids
+ *   -ECHILD  this handle belongs to the parent process
+ *   in a service with shared_table = no also -ENOTCONN (the daemon is gone), -ETIMEDOUT
+ */
+int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t len);
+
+/*
+ * cidsteer_issue_provisional - make a client's first DCID routable while it may be in use
+ * @cid, @len:	the DCID of the Initial that opened the connection, 1..20 bytes (RFC 9000,
+ *		section 7.2).  Retire it when the handshake is done or the connection ends.
+ *
+ * Such routes are made by strangers.  They are refused above a share of the table's load and
+ * into nearly full buckets, so that a flood of Initials never makes cidsteer_issue() fail.
+ * A server that is refused goes on without: the ring still brings the client here.
+ *
+ * Returns 0, or
+ *   -EINVAL  @len is not 1..20
+ *   -EEXIST  as for cidsteer_issue()
+ *   -EDQUOT  this worker's share of provisional routes is used up, or the buckets are nearly full
+ *   -ECHILD, -ENOTCONN, -ETIMEDOUT as for cidsteer_issue()
+ */
+int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *cid, size_t len);
+
+/*
+ * cidsteer_retire - take back an ID that this worker issued, provisionally or not
+ *
+ * For RETIRE_CONNECTION_ID, and for each ID of a connection when its closing or draining
+ * period is over (RFC 9000, sections 5.1.2 and 10.2).
+ *
+ * Returns 0, or
+ *   -EINVAL  @len is not 1..20
+ *   -ENOENT  this worker has not issued it (with shared_table = no this is counted, not said)
+ *   -ECHILD, -ENOTCONN as for cidsteer_issue()
+ */
+int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len);
+
+/*
+ * cidsteer_report_stray - a packet came with a DCID that is not this worker's
+ * @cid, @len:	that DCID
+ *
+ * Counted as a stray if at this moment another worker has issued the ID; an ID that nobody has
+ * issued (a connection that is over, a scan) is no fault of the routing.  Do not answer a stray
+ * with a stateless reset: it would be valid, and end a healthy connection.
+ *
+ * Returns 1 for a stray, 0 for none, or -EINVAL, -ECHILD, -ENOTCONN, -ETIMEDOUT as above.
+ */
+int cidsteer_report_stray(struct cidsteer *handle, const uint8_t *cid, size_t len);
+
+/*
+ * cidsteer_report_path_change - a connection went on from another address of its client
+ *
+ * Call it once for each path validated after a change (RFC 9000, section 9).  It feeds the
+ * number that operators read first.  Returns 0, -ECHILD, or -ENOTCONN.
+ */
+int cidsteer_report_path_change(struct cidsteer *handle);
+
+/*
+ * cidsteer_drain - take no new connections, keep those that are here
+ *
+ * Issued IDs stay routable, more may be issued, until cidsteer_close().
+ * Returns 0, -ECHILD, -ENOTCONN (the daemon is gone), or -ETIMEDOUT.
+ */
+int cidsteer_drain(struct cidsteer *handle);
+
+/*
+ * cidsteer_fd - the one descriptor to poll for reading
+ *
+ * It is the same for the handle's whole life and stays the library's.  When it is readable,
+ * call cidsteer_dispatch().
+ */
+int cidsteer_fd(const struct cidsteer *handle);
+
+/*
+ * cidsteer_dispatch - do what cidsteer_fd() announced; also sends what is batched
+ *
+ * Never blocks.  Returns 0, -ECHILD, or -ENOTCONN when the daemon went away.  That is no
+ * emergency: packets go on being routed and, in a service with a shared table, so do issue and
+ * retire.  The descriptor is then no longer readable.
+ */
+int cidsteer_dispatch(struct cidsteer *handle);
+
+/*
+ * cidsteer_close - leave: routes of this worker end, its sockets leave the kernel's map
+ *
+ * The sockets stay open and the caller's.  NULL is allowed.
+ */
+void cidsteer_close(struct cidsteer *handle);
+
+/* Length in bytes of the IDs that this service issues (cid_length of the configuration). */
+size_t cidsteer_cid_length(const struct cidsteer *handle);
+
+/* The worker's id, 1..32767, as `cidsteer workers` shows it. */
+unsigned int cidsteer_worker_id(const struct cidsteer *handle);
+
+/* What registering noticed about the sockets, CIDSTEER_NOTE_*. */
+unsigned int cidsteer_notes(const struct cidsteer *handle);
+
+/*
+ * A socket has UDP_GRO: the kernel picks the worker once for a train of segments.  Check the
+ * DCID of each segment and send no reset for one that is not the first's.
+ */
+#define CIDSTEER_NOTE_GRO 1u
+
+/* Version of the library, "MAJOR.MINOR.PATCH". */
+const char *cidsteer_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

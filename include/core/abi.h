@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What programs, daemon, library and command agree on: map keys, map values, limits, version.
+ *
+ * <linux/types.h> only; fixed widths, named zero padding, no pointer, enum, bool or long.
+ * Any change to a layout here raises CS_LAYOUT, and pins of another layout are refused.
+ */
+#ifndef CS_ABI_H
+#define CS_ABI_H
+
+#include <linux/types.h>
+
+#define CS_MAGIC 0x43494453u	/* "CIDS" */
+#define CS_LAYOUT 1
+
+/* Limits, and what happens at each. */
+#define CS_MAX_SERVICES 256	    /* with id 0, "no service": the configuration is refused */
+#define CS_MAX_LISTENERS 1024	    /* of all services: the configuration is refused */
+#define CS_MAX_SERVICE_LISTENERS 16 /* of one service: the configuration is refused */
+#define CS_MAX_WORKERS 32768	    /* ids 1..32767, 15 bits: registering is refused */
+#define CS_MAX_SERVICE_WORKERS 1024 /* usage lines of one service, 0 is the departed: refused */
+#define CS_MAX_SOCKETS 65536	    /* slots of cs_sockets: registering is refused */
+#define CS_MAX_ADDRS 4096	    /* keys of cs_addrs, two for a dual-stack wildcard */
+#define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
+#define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
+#define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
+#define CS_MIN_BUCKETS 16	    /* of a table: smaller max_cids get this many */
+#define CS_MAX_BUCKETS (1 << 24)    /* of a table: the configuration is refused */
+
+/* The hooks, as the first index of cs_counters. */
+#define CS_HOOK_XDP 0
+#define CS_HOOK_REUSEPORT 1
+#define CS_HOOKS 2
+
+/* One value, key 0, of cs_abi: pinned last, read first. */
+struct cs_abi {
+	__u32 magic;		/* CS_MAGIC */
+	__u32 layout;		/* CS_LAYOUT of who made the pins */
+	__u64 netns_cookie[16]; /* SO_NETNS_COOKIE of network namespace 0..15; 0: not in use */
+};
+_Static_assert(sizeof(struct cs_abi) == 136, "map value layout");
+
+/*
+ * Key of cs_addrs: an address that a service listens on.  IPv4 is written as an IPv4-mapped
+ * IPv6 address (RFC 4291, section 2.5.5.2); a wildcard has :: or ::ffff:0.0.0.0.
+ */
+struct cs_addr {
+	__u8 ip[16];
+	__be16 port;
+	__u16 netns; /* index into cs_abi.netns_cookie */
+};
+_Static_assert(sizeof(struct cs_addr) == 20, "map key layout");
+
+/* Value of cs_addrs. */
+struct cs_listener {
+	__u16 service;
+	__u16 listener; /* of all services: slot of cs_listeners */
+	__u8 position;	/* in its service: added to a worker's first slot in cs_sockets */
+	__u8 flags;	/* CS_LISTENER_* */
+	__u16 pad;	/* must be zero */
+};
+_Static_assert(sizeof(struct cs_listener) == 8, "map value layout");
+
+#define CS_LISTENER_ALIAS 1 /* the IPv4 half of a dual-stack wildcard */
+
+/* Value of cs_services. */
+struct cs_service {
+	__u64 key[2];		 /* SipHash key of the service's table and ring: a secret */
+	char name[CS_NAME_SIZE]; /* NUL-terminated */
+	__u32 max_cids;		 /* routes that the table was sized for */
+	__u32 uid;		 /* user of its workers */
+	__u8 used;		 /* 0: no such service */
+	__u8 cid_len;		 /* bytes of a short header's DCID, 0..20 */
+	__u8 shared_table;	 /* workers map the table and write it; else the daemon writes */
+	__u8 listeners;
+	__u32 pad; /* must be zero */
+};
+_Static_assert(sizeof(struct cs_service) == 48, "map value layout");
+
+/* One route of the CID table, as bpftool prints it; core/cid_table.h is its law. */
+struct cs_route {
+	__u64 worker : 15;
+	__u64 pending : 1;
+	__u64 tag : 48;
+};
+
+/* Value of a service's inner map in cs_cids: one cache line. */
+struct cs_bucket {
+	struct cs_route route[8];
+};
+_Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
+
+#define CS_WORKER_NONE 0     /* this id is not in use */
+#define CS_WORKER_ACTIVE 1   /* takes new connections */
+#define CS_WORKER_DRAINING 2 /* keeps those that it has */
+#define CS_WORKER_DEAD 3     /* is being reaped */
+
+#define CS_TARGET_SOCKET 0 /* index is the worker's first slot in cs_sockets */
+
+/* Value of cs_workers: who owns a connection, and where its packets go. */
+struct cs_worker {
+	__u32 generation; /* start of the server it belongs to */
+	__u8 state;	  /* CS_WORKER_* */
+	__u8 target;	  /* CS_TARGET_*: which map @index is for */
+	__u16 service;
+	__u32 index;
+	__u32 usage; /* its line in the service's usage map */
+	__u32 pid;   /* for people and for a restarted daemon; 0: not known */
+	__u32 pad;   /* must be zero */
+	__u64 start; /* start time of @pid in clock ticks since boot (proc(5), stat field 22) */
+};
+_Static_assert(sizeof(struct cs_worker) == 32, "map value layout");
+
+/* Value of cs_ring. */
+struct cs_ring {
+	__u16 worker[CS_RING_SIZE]; /* 0: no active worker */
+};
+
+/*
+ * Value of a service's inner map in cs_usage: what one worker did, a cache line of its own that
+ * only its owner writes.  Line 0 is the sum of the workers that are gone.
+ */
+struct cs_usage {
+	__u64 issued; /* since it registered */
+	__u64 retired;
+	__u64 provisional; /* live routes of clients' first DCIDs */
+	__u64 refused;	   /* issues without room, or over the provisional share */
+	__u64 strays;
+	__u64 path_changes;
+	__u64 pad[2]; /* must be zero */
+};
+_Static_assert(sizeof(struct cs_usage) == 64, "map value layout");
+
+/* Index of each counter, and the value of cs_counters with a named member for each. */
+#define CS_COUNTER(name, group, text) CS_C_##name,
+enum {
+#include "core/counters.def"
+	CS_COUNTERS,
+};
+#undef CS_COUNTER
+
+#define CS_COUNTER(name, group, text) __u64 name;
+struct cs_counters {
+#include "core/counters.def"
+};
+#undef CS_COUNTER
+_Static_assert(sizeof(struct cs_counters) == CS_COUNTERS * 8, "map value layout");
+
+/* Key of cs_counters. */
+#define CS_COUNTER_KEY(hook, service) ((hook) * CS_MAX_SERVICES + (service))
+
+/* What decide() says of one packet; cs_explain writes it in front of the packet. */
+struct cs_verdict {
+	__u32 reason;	/* CS_C_* of group verdict */
+	__u16 service;	/* 0: none */
+	__u16 listener; /* of all services */
+	__u16 worker;	/* 0: none */
+	__u8 position;	/* of the listener in its service */
+	__u8 pad;	/* must be zero */
+	__u32 version;	/* of a long header, host order; 0 else */
+	__u8 form;	/* CS_FORM_* (core/quic.h) */
+	__u8 type;	/* CS_TYPE_* (core/quic.h) */
+	__u8 dcid_len;	/* bytes */
+	__u8 state;	/* of the worker, CS_WORKER_* */
+	__u8 dcid[CS_MAX_CID];
+	__u32 routed; /* worker that the table names, dead or alive; 0: not in the table */
+};
+_Static_assert(sizeof(struct cs_verdict) == 44, "verdict layout");
+
+#endif

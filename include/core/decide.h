@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * cs_decide(): which worker a packet belongs to, and why.
+ *
+ * Pure: it reads the packet and the maps and writes nothing but its answer.  Both hooks, the
+ * command's `explain` and the tests call this function, so they agree on every packet.
+ *
+ * Who includes this header defines the five functions declared first, over maps or over a
+ * test's memory.
+ *
+ * struct cs_packet is the includer's own: this code only hands it on.  A 4-tuple is asked for
+ * only when it is needed, because at sk_reuseport it costs a call to read the IP header.
+ */
+#ifndef CS_DECIDE_H
+#define CS_DECIDE_H
+
+#include "core/abi.h"
+#include "core/cid_table.h"
+#include "core/quic.h"
+#include "core/ring.h"
+
+/* Addresses as in struct cs_addr, ports in network order. */
+struct cs_tuple {
+	union {
+		struct {
+			__u8 saddr[16];
+			__u8 daddr[16];
+			__be16 sport;
+			__be16 dport;
+			__u32 pad; /* must be zero */
+		};
+		__u64 word[5];
+	};
+};
+
+struct cs_packet;
+
+CS_INLINE const struct cs_service *cs_map_service(__u32 service);
+CS_INLINE const struct cs_worker *cs_map_worker(__u32 worker);
+/* Worker that the service's table names for a tag, or that its ring names; 0: none. */
+CS_INLINE __u32 cs_map_route(__u32 service, __u64 tag);
+CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket);
+CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *tuple);
+
+CS_INLINE __u64 cs_tuple_hash(const __u64 key[2], const struct cs_tuple *tuple)
+{
+	__u64 v[4];
+
+	cs_siphash_init(v, key);
+	for (int i = 0; i < 4; i++)
+		cs_siphash_word(v, tuple->word[i]);
+	cs_siphash_word(v, tuple->word[4] | 36ULL << 56);
+	return cs_siphash_final(v);
+}
+
+/* Sends to the ring's worker for @hash, or, without an active worker, to nobody. */
+CS_INLINE void cs_decide_ring(struct cs_verdict *verdict, __u64 hash, __u32 reason)
+{
+	__u32 id = cs_map_ring(verdict->service, cs_ring_bucket(hash));
+	const struct cs_worker *worker = id ? cs_map_worker(id) : NULL;
+
+	verdict->reason = CS_C_no_worker;
+	if (!worker || worker->service != verdict->service)
+		return;
+	/* The ring is renewed before a worker is declared dead; this covers the moment between
+	 * reading one and the other.
+	 */
+	if (worker->state != CS_WORKER_ACTIVE && worker->state != CS_WORKER_DRAINING)
+		return;
+	verdict->reason = reason;
+	verdict->worker = id;
+	verdict->state = worker->state;
+}
+
+CS_INLINE void cs_decide_tuple(const struct cs_packet *packet, const struct cs_service *service,
+			       struct cs_verdict *verdict, __u32 reason)
+{
+	struct cs_tuple tuple = {};
+
+	cs_packet_tuple(packet, &tuple);
+	cs_decide_ring(verdict, cs_tuple_hash(service->key, &tuple), reason);
+}
+
+/* A route that was issued.  Returns whether its worker is there to be sent to. */
+CS_INLINE int cs_decide_route(struct cs_verdict *verdict, __u64 hash)
+{
+	const struct cs_worker *worker;
+
+	verdict->routed = cs_map_route(verdict->service, cs_tag(hash));
+	worker = verdict->routed ? cs_map_worker(verdict->routed) : NULL;
+	if (!worker)
+		return 0;
+	/* A worker of another service: nobody but a hostile writer of this table puts that. */
+	if (worker->service != verdict->service)
+		return 0;
+	if (worker->state != CS_WORKER_ACTIVE && worker->state != CS_WORKER_DRAINING)
+		return 0;
+	verdict->reason = CS_C_by_table;
+	verdict->worker = verdict->routed;
+	verdict->state = worker->state;
+	return 1;
+}
+
+/* Client's first flight: Initial, 0-RTT, any long header of a version that is not known. */
+CS_INLINE int cs_opens_connection(const struct cs_quic *quic)
+{
+	if (quic->form != CS_FORM_LONG)
+		return 0;
+	return quic->type == CS_TYPE_INITIAL || quic->type == CS_TYPE_0RTT ||
+	       quic->type == CS_TYPE_NONE;
+}
+
+/*
+ * cs_decide - route one packet
+ * @packet:	handed to cs_packet_tuple()
+ * @listener:	what it came to
+ * @data, @end, @length:	its UDP payload, as for cs_quic_parse()
+ * @verdict:	the answer; all of it is written
+ */
+CS_INLINE void cs_decide(const struct cs_packet *packet, const struct cs_listener *listener,
+			 const __u8 *data, const __u8 *end, __u32 length,
+			 struct cs_verdict *verdict)
+{
+	const struct cs_service *service = cs_map_service(listener->service);
+	struct cs_quic quic = {};
+	__u64 hash;
+
+	*verdict = (struct cs_verdict){
+		.service = listener->service,
+		.listener = listener->listener,
+		.position = listener->position,
+	};
+	/* Between the removal of a service and that of its addresses. */
+	if (!service || !service->used) {
+		verdict->reason = CS_C_no_service;
+		return;
+	}
+	/* Nothing in such a service's packets says more than their 4-tuple. */
+	if (!service->cid_len) {
+		cs_decide_tuple(packet, service, verdict, CS_C_by_tuple);
+		return;
+	}
+	/* The server, not the router, says what is not QUIC: one worker sees all of it. */
+	if (cs_quic_parse(data, end, length, service->cid_len, &quic)) {
+		cs_decide_tuple(packet, service, verdict, CS_C_malformed);
+		return;
+	}
+	verdict->form = quic.form;
+	verdict->type = quic.type;
+	verdict->version = quic.version;
+	verdict->dcid_len = quic.dcid.len;
+	__builtin_memcpy(verdict->dcid, quic.dcid.byte, CS_MAX_CID);
+	if (!quic.dcid.len) {
+		cs_decide_tuple(packet, service, verdict, CS_C_by_tuple);
+		return;
+	}
+	hash = cs_cid_hash(service->key, &quic.dcid);
+	if (cs_decide_route(verdict, hash))
+		return;
+	/* Keyed by the DCID that the client chose: its retransmissions and the second half of
+	 * its ClientHello come to the same worker, also from another address.
+	 */
+	if (cs_opens_connection(&quic))
+		cs_decide_ring(verdict, hash, verdict->routed ? CS_C_dead_worker : CS_C_by_ring);
+	else
+		cs_decide_tuple(packet, service, verdict,
+				verdict->routed ? CS_C_dead_worker : CS_C_unknown_cid);
+}
+
+#endif

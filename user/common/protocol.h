@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The control protocol: AF_UNIX SOCK_SEQPACKET, one message a packet, fixed layouts.
+ *
+ *   worker                                   daemon
+ *   REGISTER + its sockets          ->
+ *                                   <-       REGISTERED (+ table, usage lines)  or  REFUSED
+ *   DRAIN                           ->
+ *                                   <-       DONE
+ *   WRITE, shared_table = no only   ->
+ *                                   <-       WRITTEN, in the order of the WRITEs
+ *
+ * Every length is checked against the type's.  A message that is not understood is answered
+ * with REFUSED and the connection is closed.  Descriptors are closed before the answer is sent:
+ * a copy of a socket would keep it swallowing packets after its worker's death.
+ */
+#ifndef CS_PROTOCOL_H
+#define CS_PROTOCOL_H
+
+#include <linux/types.h>
+#include "core/abi.h"
+
+#define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
+#define CS_PROTOCOL_VERSION 1
+#define CS_CONTROL_PATH "/run/cidsteer/control.sock"
+
+enum {
+	CS_MSG_REGISTER = 1,
+	CS_MSG_REGISTERED,
+	CS_MSG_REFUSED,
+	CS_MSG_DRAIN,
+	CS_MSG_DONE,
+	CS_MSG_WRITE,
+	CS_MSG_WRITTEN,
+};
+
+struct cs_msg {
+	__u32 magic;   /* CS_PROTOCOL_MAGIC */
+	__u16 version; /* CS_PROTOCOL_VERSION */
+	__u16 type;    /* CS_MSG_* */
+	__u32 bytes;   /* of the whole message */
+	__u32 serial;  /* of the request; an answer repeats it */
+};
+_Static_assert(sizeof(struct cs_msg) == 16, "message layout");
+
+struct cs_msg_register {
+	struct cs_msg head;
+	char service[CS_NAME_SIZE]; /* NUL-terminated */
+	__u32 generation;
+	__u32 sockets; /* descriptors that come with it, 1..CS_MAX_SERVICE_LISTENERS */
+};
+_Static_assert(sizeof(struct cs_msg_register) == 40, "message layout");
+
+struct cs_msg_registered {
+	struct cs_msg head;
+	__u64 key[2];	   /* of the table; zero with shared_table = no */
+	__u32 worker;	   /* id */
+	__u32 usage;	   /* index of its usage line */
+	__u32 provisional; /* provisional routes that it may have at once */
+	__u32 notes;	   /* CIDSTEER_NOTE_* */
+	__u8 cid_len;	   /* bytes */
+	__u8 shared;	   /* with it come two descriptors: table, usage lines */
+	__u8 pad[6];	   /* must be zero */
+};
+_Static_assert(sizeof(struct cs_msg_registered) == 56, "message layout");
+
+struct cs_msg_refused {
+	struct cs_msg head;
+	__s32 error;	/* negative errno */
+	char line[492]; /* why, for people, NUL-terminated */
+};
+_Static_assert(sizeof(struct cs_msg_refused) == 512, "message layout");
+
+enum {
+	CS_WRITE_ISSUE = 1,
+	CS_WRITE_ISSUE_PROVISIONAL,
+	CS_WRITE_RETIRE,
+	CS_WRITE_STRAY,
+	CS_WRITE_PATH_CHANGE, /* len 0 */
+};
+
+struct cs_write {
+	__u8 kind; /* CS_WRITE_* */
+	__u8 len;  /* bytes of @cid */
+	__u16 pad; /* must be zero */
+	__u8 cid[CS_MAX_CID];
+};
+_Static_assert(sizeof(struct cs_write) == 24, "message layout");
+
+#define CS_MAX_WRITES 64 /* in one message: more are refused */
+
+struct cs_msg_write {
+	struct cs_msg head;
+	__u32 count; /* of @write that follow; the message ends behind the last */
+	__u32 pad;   /* must be zero */
+	struct cs_write write[CS_MAX_WRITES];
+};
+_Static_assert(sizeof(struct cs_msg_write) == 24 + 24 * CS_MAX_WRITES, "message layout");
+
+struct cs_msg_written {
+	struct cs_msg head;
+	__u32 count;
+	__u32 pad;
+	__s32 result[CS_MAX_WRITES]; /* as the library's call would return */
+};
+_Static_assert(sizeof(struct cs_msg_written) == 24 + 4 * CS_MAX_WRITES, "message layout");
+
+#endif

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/routes.h"
+#include "core/quic.h"
+
+/*
+ * The set of provisional tags: linear probing, at most half full, so that retire knows which
+ * account a route is on.  0 is an empty slot; a tag of 0 is stored as EMPTY_TAG.
+ */
+#define EMPTY_TAG (1ULL << 48)
+
+static __u32 set_home(const struct routes *routes, __u64 tag)
+{
+	return (tag ^ tag >> 24) & routes->provisional_mask;
+}
+
+static void set_add(struct routes *routes, __u64 tag)
+{
+	__u32 i;
+
+	tag = tag ? tag : EMPTY_TAG;
+	for (i = set_home(routes, tag); routes->provisional[i];)
+		i = (i + 1) & routes->provisional_mask;
+	routes->provisional[i] = tag;
+}
+
+/* Closes the hole at @hole: moves back what can no longer be reached over it. */
+static void set_close(struct routes *routes, __u32 hole)
+{
+	__u32 mask = routes->provisional_mask;
+
+	routes->provisional[hole] = 0;
+	for (__u32 i = (hole + 1) & mask; routes->provisional[i]; i = (i + 1) & mask) {
+		__u32 home = set_home(routes, routes->provisional[i]);
+
+		if (((i - home) & mask) < ((i - hole) & mask))
+			continue;
+		routes->provisional[hole] = routes->provisional[i];
+		routes->provisional[i] = 0;
+		hole = i;
+	}
+}
+
+static bool set_remove(struct routes *routes, __u64 tag)
+{
+	tag = tag ? tag : EMPTY_TAG;
+	for (__u32 i = set_home(routes, tag); routes->provisional[i];
+	     i = (i + 1) & routes->provisional_mask) {
+		if (routes->provisional[i] != tag)
+			continue;
+		set_close(routes, i);
+		return true;
+	}
+	return false;
+}
+
+int routes_init(struct routes *routes, __u32 most)
+{
+	__u32 slots = 4;
+
+	while (slots < 2 * most)
+		slots *= 2;
+	routes->provisional = calloc(slots, sizeof(*routes->provisional));
+	routes->provisional_mask = slots - 1;
+	routes->provisional_most = most;
+	return routes->provisional ? 0 : -ENOMEM;
+}
+
+void routes_free(struct routes *routes)
+{
+	free(routes->provisional);
+	routes->provisional = NULL;
+}
+
+/* The line is written by its owner alone and read by others at any time: whole words. */
+static void account(__u64 *value, __s64 change)
+{
+	__atomic_store_n(value, *value + change, __ATOMIC_RELAXED);
+}
+
+static __u64 tag_of(const struct routes *routes, const uint8_t *bytes, size_t len)
+{
+	struct cs_cid cid = { .len = len };
+
+	memcpy(cid.byte, bytes, len);
+	return cs_tag(cs_cid_hash(routes->key, &cid));
+}
+
+int routes_issue(struct routes *routes, const uint8_t *cid, size_t len)
+{
+	int err;
+
+	if (!len || len != routes->cid_len)
+		return -EINVAL;
+	err = cs_table_insert(&routes->table, tag_of(routes, cid, len), routes->worker,
+			      CS_BUCKET_ROUTES);
+	if (!err)
+		account(&routes->usage->issued, 1);
+	else if (err == -ENOSPC)
+		account(&routes->usage->refused, 1);
+	return err;
+}
+
+int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t len)
+{
+	__u64 tag;
+	int err;
+
+	if (!len || len > CS_MAX_CID)
+		return -EINVAL;
+	tag = tag_of(routes, cid, len);
+	if (routes->usage->provisional >= routes->provisional_most)
+		err = -ENOSPC;
+	else
+		err = cs_table_insert(&routes->table, tag, routes->worker, CS_BUCKET_PROVISIONAL);
+	if (err == -ENOSPC) {
+		account(&routes->usage->refused, 1);
+		return -EDQUOT;
+	}
+	if (err)
+		return err;
+	set_add(routes, tag);
+	account(&routes->usage->provisional, 1);
+	account(&routes->usage->issued, 1);
+	return 0;
+}
+
+int routes_retire(struct routes *routes, const uint8_t *cid, size_t len)
+{
+	__u64 tag;
+	int err;
+
+	if (!len || len > CS_MAX_CID)
+		return -EINVAL;
+	tag = tag_of(routes, cid, len);
+	err = cs_table_remove(&routes->table, tag, routes->worker);
+	if (err)
+		return err;
+	if (set_remove(routes, tag))
+		account(&routes->usage->provisional, -1);
+	account(&routes->usage->retired, 1);
+	return 0;
+}
+
+int routes_stray(struct routes *routes, const uint8_t *cid, size_t len)
+{
+	__u32 owner;
+
+	if (!len || len > CS_MAX_CID)
+		return -EINVAL;
+	owner = cs_table_find(&routes->table, tag_of(routes, cid, len));
+	if (!owner || owner == routes->worker)
+		return 0;
+	account(&routes->usage->strays, 1);
+	return 1;
+}
+
+void routes_path_change(struct routes *routes)
+{
+	account(&routes->usage->path_changes, 1);
+}

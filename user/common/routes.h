@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * One worker's side of the CID table: issue and retire, with the accounts of its usage line.
+ * In the library over the worker's own mappings; in the daemon for a service whose workers do
+ * not share the table.
+ */
+#ifndef CS_ROUTES_H
+#define CS_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/abi.h"
+#include "core/cid_table.h"
+
+struct routes {
+	struct cs_table table;	 /* mapped; not owned */
+	struct cs_usage *usage;	 /* this worker's line; not owned */
+	__u64 key[2];		 /* of the table */
+	__u32 worker;		 /* id */
+	__u8 cid_len;		 /* bytes of what issue takes */
+	__u32 provisional_most;	 /* provisional routes at once */
+	__u64 *provisional;	 /* tags of those, open addressing; owned */
+	__u32 provisional_mask;
+};
+
+/* Makes room for the tags of @most provisional routes.  Returns 0 or -ENOMEM. */
+int routes_init(struct routes *routes, __u32 most);
+void routes_free(struct routes *routes);
+
+/* As the functions of cidsteer.h say. */
+int routes_issue(struct routes *routes, const uint8_t *cid, size_t len);
+int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t len);
+int routes_retire(struct routes *routes, const uint8_t *cid, size_t len);
+int routes_stray(struct routes *routes, const uint8_t *cid, size_t len);
+void routes_path_change(struct routes *routes);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Is a descriptor that a stranger passed a socket of this service? */
+#ifndef CS_ADMIT_H
+#define CS_ADMIT_H
+
+#include "daemon/workers.h"
+
+/*
+ * admit_socket - check one socket
+ * @position:	receives its listener's position
+ * @notes:	receives CIDSTEER_NOTE_* in addition
+ *
+ * Returns the listener, or NULL with *@err a negative errno and a line that names the reason.
+ */
+struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __u32 *notes,
+			      int *err, struct error *error);
+
+#endif

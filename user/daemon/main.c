@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/protocol.h"
+#include "daemon/control.h"
+#include "daemon/log.h"
+#include "daemon/workers.h"
+#include "dataplane/attach.h"
+#include "dataplane/config.h"
+#include "dataplane/plane.h"
+
+#define DEFAULT_CONFIG "/etc/cidsteer.conf"
+
+struct daemon {
+	const char *config_path, *control_path, *dir;
+	bool check;
+	struct config *config;
+	struct plane plane;
+	struct loop loop;
+	struct workers *workers;
+	struct control control;
+	struct source signals;
+};
+
+static const char usage[] =
+	"usage: cidsteerd [--check] [--config FILE] [--control PATH] [--bpffs DIR]\n"
+	"Keeps the routes of QUIC connection IDs in the kernel for registered workers.\n"
+	"\n"
+	"  --check         read the configuration, say what is wrong, and end\n"
+	"  --config FILE   instead of $CIDSTEER_CONFIG, " DEFAULT_CONFIG "\n"
+	"  --control PATH  instead of $CIDSTEER_CONTROL, " CS_CONTROL_PATH "\n"
+	"  --bpffs DIR     instead of $CIDSTEER_BPFFS, /sys/fs/bpf/cidsteer\n"
+	"  --help, --version\n";
+
+static const char *from_environment(const char *name, const char *otherwise)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : otherwise;
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int read_options(struct daemon *daemon, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "check", no_argument, NULL, 'k' },	 { "config", required_argument, NULL, 'c' },
+		{ "control", required_argument, NULL, 's' }, { "bpffs", required_argument, NULL, 'b' },
+		{ "help", no_argument, NULL, 'h' },	 { "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'k':
+			daemon->check = true;
+			break;
+		case 'c':
+			daemon->config_path = optarg;
+			break;
+		case 's':
+			daemon->control_path = optarg;
+			break;
+		case 'b':
+			daemon->dir = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case 'v':
+			puts("cidsteerd " CIDSTEER_VERSION);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	fprintf(stderr, "cidsteerd: %s: not an option; see cidsteerd --help\n", argv[optind]);
+	return 2;
+}
+
+static int check(const struct daemon *daemon)
+{
+	struct config *config;
+	struct error error;
+
+	if (config_read(daemon->config_path, &config, &error)) {
+		fprintf(stderr, "cidsteerd: %s\n", error.line);
+		return 1;
+	}
+	printf("%s: %u service%s, no mistake\n", daemon->config_path, config->count,
+	       config->count == 1 ? "" : "s");
+	free(config);
+	return 0;
+}
+
+static void got_signal(struct source *source, uint32_t events)
+{
+	struct daemon *daemon = (void *)((char *)source - offsetof(struct daemon, signals));
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_line("signal %u: ending; packets go on being routed", info.ssi_signo);
+	daemon->loop.stop = true;
+}
+
+static int watch_signals(struct daemon *daemon, struct error *error)
+{
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	daemon->signals = (struct source){ signalfd(-1, &set, SFD_CLOEXEC), got_signal };
+	err = daemon->signals.fd < 0 ? -errno : loop_watch(&daemon->loop, &daemon->signals);
+	return err ? error_set(error, err, "signals: %s", strerror(-err)) : 0;
+}
+
+static int load(struct daemon *daemon, struct error *error)
+{
+	struct error ignored;
+	bool adopted;
+	int err = plane_lock(&daemon->plane, daemon->dir, error);
+
+	if (!err)
+		err = plane_load(&daemon->plane, &adopted, error);
+	if (err)
+		return err;
+	if (daemon->plane.abi.netns_cookie[0] != plane_netns_cookie())
+		return error_set(error, -EINVAL,
+				 "%s was loaded in another network namespace: start the daemon there, "
+				 "or give it another --bpffs",
+				 daemon->dir);
+	err = plane_sync(&daemon->plane, daemon->config, error);
+	if (err && !adopted)
+		plane_unload(&daemon->plane, &ignored);
+	if (!err)
+		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
+			 daemon->dir);
+	return err;
+}
+
+/* A service works without XDP: what cannot be attached is said, and no reason to stop. */
+static void attach_interfaces(const struct daemon *daemon)
+{
+	struct error note, error;
+
+	for (unsigned int s = 0; s < daemon->config->count; s++) {
+		const struct config_service *service = &daemon->config->service[s];
+
+		for (unsigned int i = 0; i < service->interface_count; i++) {
+			const char *name = service->interface[i];
+
+			if (attach_interface(&daemon->plane, name, ATTACH_AUTO, &note, &error))
+				log_line("%s", error.line);
+			else
+				log_line("%s: attached%s%s", name, note.line[0] ? ": " : "",
+					 note.line);
+		}
+	}
+}
+
+static int start(struct daemon *daemon, struct error *error)
+{
+	int err = config_read(daemon->config_path, &daemon->config, error);
+
+	if (!err)
+		err = load(daemon, error);
+	if (err)
+		return err;
+	daemon->workers = calloc(1, sizeof(*daemon->workers));
+	if (!daemon->workers)
+		return error_set(error, -ENOMEM, "out of memory");
+	err = loop_init(&daemon->loop);
+	if (err)
+		return error_set(error, err, "epoll: %s", strerror(-err));
+	err = watch_signals(daemon, error);
+	if (!err)
+		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, error);
+	if (!err)
+		err = control_listen(&daemon->control, daemon->control_path, daemon->workers,
+				     &daemon->loop, error);
+	if (!err)
+		attach_interfaces(daemon);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon daemon = {
+		.config_path = from_environment("CIDSTEER_CONFIG", DEFAULT_CONFIG),
+		.control_path = from_environment("CIDSTEER_CONTROL", CS_CONTROL_PATH),
+		.dir = plane_default_dir(),
+		.plane = PLANE_INIT,
+	};
+	struct error error;
+	int status = read_options(&daemon, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (daemon.check)
+		return check(&daemon);
+	if (start(&daemon, &error)) {
+		log_line("%s", error.line);
+		return 1;
+	}
+	log_line("ready at %s", daemon.control_path);
+	if (loop_run(&daemon.loop)) {
+		log_line("epoll: %s", strerror(errno));
+		return 1;
+	}
+	control_close(&daemon.control);
+	plane_close(&daemon.plane);
+	return 0;
+}

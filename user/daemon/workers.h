@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Workers: admitting them, draining them, reaping them.
+ *
+ *   admit ---> ACTIVE ---> DRAINING
+ *                 \           /
+ *              hang-up, or death of the process
+ *                        |
+ *                      DEAD: out of the ring, sockets out of cs_sockets, routes swept
+ *                        |   process gone, and swept once more since
+ *                       FREE: the id goes to the end of the queue
+ *
+ * A worker's mapping of the table cannot be revoked, and a hang-up is not death: until its
+ * process is gone it could still write routes with its id, so nobody else gets the id before.
+ */
+#ifndef CS_WORKERS_H
+#define CS_WORKERS_H
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+#include "common/protocol.h"
+#include "common/routes.h"
+#include "daemon/loop.h"
+#include "dataplane/plane.h"
+
+struct worker {
+	struct source process; /* pidfd */
+	struct workers *all;
+	struct cs_worker value; /* as in cs_workers */
+	__u32 id;
+	__u32 listeners;	/* slots in cs_sockets */
+	struct routes routes;	/* for a service whose table is not shared */
+	struct worker **holder; /* set to NULL when the worker is freed; NULL: nobody holds it */
+	bool gone;		/* the process */
+	bool dead;		/* buried */
+	bool sweeping;
+	__u32 sweep_next; /* bucket */
+	__u64 swept;	  /* routes removed */
+	bool logged;
+};
+
+/* What the daemon keeps of a service: mappings for as long as it runs. */
+struct service {
+	struct cs_service value;
+	struct cs_table table;
+	struct cs_usage *usage;
+	bool usage_taken[CS_MAX_SERVICE_WORKERS];
+	int table_fd, usage_fd;
+};
+
+struct listener {
+	struct cs_addr addr;
+	struct cs_listener value;
+	bool dual; /* its sockets take IPv4 too: they must not be IPV6_V6ONLY */
+	bool used;
+	int stub;  /* loaded when it is first attached */
+};
+
+struct workers {
+	struct plane *plane;
+	struct loop *loop;
+	struct service service[CS_MAX_SERVICES];
+	struct listener listener[CS_MAX_LISTENERS];
+	struct worker *worker[CS_MAX_WORKERS]; /* by id */
+	__u16 free_id[CS_MAX_WORKERS];	       /* queue, first in first out */
+	__u32 free_first, free_count;
+	bool slot_taken[CS_MAX_SOCKETS];
+	__u32 sweeping; /* workers whose table is being swept */
+};
+
+/* Who asks, and with what. */
+struct admission {
+	struct ucred peer;
+	int pidfd; /* of the peer; taken over on success */
+	char service[CS_NAME_SIZE];
+	__u32 generation;
+	const int *sockets; /* the caller closes them */
+	__u32 count;
+};
+
+/* Opens tables and listeners, adopts workers that live, reaps those that died meanwhile. */
+int workers_init(struct workers *workers, struct plane *plane, struct loop *loop,
+		 struct error *error);
+
+/*
+ * workers_admit - register a worker
+ * @notes:	receives CIDSTEER_NOTE_*
+ *
+ * On failure nothing has changed.  Returns the worker, or NULL with *@err a negative errno.
+ */
+struct worker *workers_admit(struct workers *workers, const struct admission *admission,
+			     __u32 *notes, int *err, struct error *error);
+
+/* Takes no new connections from now on.  Returns 0 or a negative errno. */
+int workers_drain(struct worker *worker);
+
+/* Its connection ended, or its process. */
+void workers_bury(struct worker *worker);
+
+/* Sweeps a piece of a dead worker's table; returns whether more is left. */
+bool workers_reap_some(void *workers);
+
+const struct service *worker_service(const struct worker *worker);
+
+#endif

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xdp/libxdp.h>
+
+#include "common/cleanup.h"
+#include "dataplane/attach.h"
+#include "dataplane/internal.h"
+
+/* The skeletons use the types of core/abi.h. */
+#include "cidsteer.skel.h"
+
+static const char prog_name[] = "cs_xdp";
+
+static int quiet_libxdp(enum libxdp_print_level level, const char *format, va_list args)
+{
+	(void)level, (void)format, (void)args;
+	return 0;
+}
+
+/* Does a program use the pinned map of addresses? */
+static bool uses_our_maps(const struct plane *plane, int prog_fd)
+{
+	struct bpf_map_info ours = {};
+	__u32 ids[64], len = sizeof(ours);
+	struct bpf_prog_info info = { .nr_map_ids = 64, .map_ids = (__u64)(unsigned long)ids };
+
+	if (bpf_obj_get_info_by_fd(plane->map[PLANE_ADDRS], &ours, &len))
+		return false;
+	len = sizeof(info);
+	if (bpf_obj_get_info_by_fd(prog_fd, &info, &len))
+		return false;
+	for (__u32 i = 0; i < info.nr_map_ids && i < 64; i++) {
+		if (ids[i] == ours.id)
+			return true;
+	}
+	return false;
+}
+
+static enum attach_state judge(const struct plane *plane, int prog_fd, const char *name)
+{
+	if (strcmp(name, prog_name))
+		return ATTACH_OTHER;
+	return uses_our_maps(plane, prog_fd) ? ATTACH_OURS : ATTACH_FOREIGN_MAPS;
+}
+
+/* Is cs_xdp one of the programs behind libxdp's dispatcher? */
+static void query_dispatcher(const struct plane *plane, int ifindex, struct attach_info *info)
+{
+	struct xdp_multiprog *dispatcher = xdp_multiprog__get_from_ifindex(ifindex);
+	struct xdp_program *prog = NULL;
+
+	if (libxdp_get_error(dispatcher))
+		return;
+	while (!xdp_multiprog__is_legacy(dispatcher) &&
+	       (prog = xdp_multiprog__next_prog(prog, dispatcher))) {
+		enum attach_state state = judge(plane, xdp_program__fd(prog),
+						xdp_program__name(prog));
+
+		if (state == ATTACH_OTHER)
+			continue;
+		info->state = state;
+		info->dispatcher = true;
+		info->prog_id = xdp_program__id(prog);
+		snprintf(info->prog_name, sizeof(info->prog_name), "%s", prog_name);
+		break;
+	}
+	xdp_multiprog__close(dispatcher);
+}
+
+static int find_interface(const char *interface, struct error *error)
+{
+	unsigned int ifindex = if_nametoindex(interface);
+
+	if (ifindex)
+		return ifindex;
+	return error_set(error, -ENODEV, "%s: there is no such interface in this network namespace",
+			 interface);
+}
+
+int attach_query(const struct plane *plane, const char *interface, struct attach_info *info,
+		 struct error *error)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	struct bpf_prog_info prog = {};
+	__u32 len = sizeof(prog);
+	_cleanup_fd_ int fd = -1;
+	int ifindex = find_interface(interface, error);
+	int err;
+
+	if (ifindex < 0)
+		return ifindex;
+	libxdp_set_print(quiet_libxdp);
+	memset(info, 0, sizeof(*info));
+	err = bpf_xdp_query(ifindex, 0, &query);
+	if (err)
+		return error_set(error, err, "%s: %s", interface, strerror(-err));
+	info->prog_id = query.prog_id ? query.prog_id : query.drv_prog_id ? query.drv_prog_id :
+									      query.skb_prog_id;
+	if (!info->prog_id)
+		return 0;
+	info->mode = query.attach_mode == XDP_ATTACHED_SKB ? ATTACH_GENERIC : ATTACH_NATIVE;
+	info->state = ATTACH_OTHER;
+	fd = bpf_prog_get_fd_by_id(info->prog_id);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
+		return 0;
+	snprintf(info->prog_name, sizeof(info->prog_name), "%s", prog.name);
+	info->state = judge(plane, fd, prog.name);
+	if (info->state == ATTACH_OTHER)
+		query_dispatcher(plane, ifindex, info);
+	return 0;
+}
+
+/*
+ * Behind libxdp's dispatcher, which takes a program that it loads itself, as an extension.
+ * libxdp answers a kernel without extensions by attaching a single XDP program, over the same
+ * maps; then that program is not the pinned one, but does the same.
+ */
+static int attach_libxdp(const struct plane *plane, int ifindex, enum attach_mode mode)
+{
+	struct cidsteer *skel = cidsteer__open();
+	struct xdp_program *prog = NULL;
+	int err;
+
+	if (!skel)
+		return -errno;
+	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err) {
+		DECLARE_LIBXDP_OPTS(xdp_program_opts, opts, .obj = skel->obj,
+				    .prog_name = prog_name);
+
+		prog = xdp_program__create(&opts);
+		err = libxdp_get_error(prog);
+	}
+	if (!err) {
+		err = xdp_program__attach(prog, ifindex,
+					  mode == ATTACH_NATIVE ? XDP_MODE_NATIVE : XDP_MODE_SKB,
+					  0);
+		xdp_program__close(prog);
+	}
+	cidsteer__destroy(skel);
+	return err;
+}
+
+static int attach_mode(const struct plane *plane, int ifindex, enum attach_mode mode)
+{
+	__u32 flags = XDP_FLAGS_UPDATE_IF_NOEXIST |
+		      (mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
+	int err = attach_libxdp(plane, ifindex, mode);
+
+	if (!err)
+		return 0;
+	return bpf_xdp_attach(ifindex, plane->xdp, flags, NULL);
+}
+
+static int attach_refused(const char *interface, int err, const struct attach_info *info,
+			  struct error *error)
+{
+	if (err == -EBUSY || err == -EEXIST)
+		return error_set(error, -EBUSY,
+				 "%s: program %u (%s) holds the XDP hook and lets no other in: take "
+				 "it off with ip link set dev %s xdp off, if it may go",
+				 interface, info->prog_id, info->prog_name, interface);
+	if (err == -EOPNOTSUPP)
+		return error_set(error, err,
+				 "%s: the driver has no native XDP: use --mode generic, or attach to "
+				 "the ports of a bond, bridge or VLAN device",
+				 interface);
+	return error_set(error, err, "%s: %s", interface, strerror(-err));
+}
+
+int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
+		     struct error *note, struct error *error)
+{
+	struct attach_info info;
+	int err = attach_query(plane, interface, &info, error);
+	int ifindex = if_nametoindex(interface);
+
+	note->line[0] = '\0';
+	if (err)
+		return err;
+	if (info.state == ATTACH_OURS) {
+		error_set(note, 0, "it was attached already");
+		return 0;
+	}
+	if (info.state == ATTACH_FOREIGN_MAPS)
+		return attach_refused(interface, -EBUSY, &info, error);
+	err = attach_mode(plane, ifindex, mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
+	if (err == -EOPNOTSUPP && mode == ATTACH_AUTO)
+		err = attach_mode(plane, ifindex, ATTACH_GENERIC);
+	if (err)
+		return attach_refused(interface, err, &info, error);
+	err = attach_query(plane, interface, &info, error);
+	if (!err && !info.dispatcher)
+		error_set(note, 0,
+			  "the kernel refuses libxdp's dispatcher: no other XDP program can share "
+			  "this hook");
+	return err;
+}
+
+static int detach_dispatcher(int ifindex, const struct attach_info *info)
+{
+	struct xdp_program *prog = xdp_program__from_id(info->prog_id);
+	int err = libxdp_get_error(prog);
+
+	if (err)
+		return err;
+	err = xdp_program__detach(prog, ifindex,
+				  info->mode == ATTACH_NATIVE ? XDP_MODE_NATIVE : XDP_MODE_SKB, 0);
+	xdp_program__close(prog);
+	return err;
+}
+
+/* Only while it is this very program: somebody else may just have replaced it. */
+static int detach_single(int ifindex, const struct attach_info *info)
+{
+	_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(info->prog_id);
+	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = fd);
+	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+
+	if (fd < 0)
+		return fd;
+	return bpf_xdp_detach(ifindex, flags | XDP_FLAGS_REPLACE, &opts);
+}
+
+int detach_interface(const struct plane *plane, const char *interface, struct error *error)
+{
+	struct attach_info info;
+	int err = attach_query(plane, interface, &info, error);
+	int ifindex = if_nametoindex(interface);
+
+	if (err)
+		return err;
+	if (info.state != ATTACH_OURS)
+		return error_set(error, -ENOENT, "%s: cidsteer is not attached there%s%s", interface,
+				 info.prog_name[0] ? "; the XDP program is " : "", info.prog_name);
+	err = info.dispatcher ? detach_dispatcher(ifindex, &info) : detach_single(ifindex, &info);
+	if (err)
+		return error_set(error, err, "%s: %s", interface, strerror(-err));
+	return 0;
+}

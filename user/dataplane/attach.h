@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* cs_xdp on network interfaces, in the network namespace of this process. */
+#ifndef CS_ATTACH_H
+#define CS_ATTACH_H
+
+#include "common/error.h"
+#include "dataplane/plane.h"
+
+enum attach_mode {
+	ATTACH_AUTO, /* native where the driver has it, else generic */
+	ATTACH_NATIVE,
+	ATTACH_GENERIC,
+};
+
+/* Whose program is at an interface's XDP hook. */
+enum attach_state {
+	ATTACH_NONE,
+	ATTACH_OURS,	/* cs_xdp over the pinned maps, alone or behind libxdp's dispatcher */
+	ATTACH_FOREIGN_MAPS, /* a cs_xdp over maps that are not the pinned ones */
+	ATTACH_OTHER,	/* somebody else's program */
+};
+
+struct attach_info {
+	enum attach_state state;
+	enum attach_mode mode; /* native or generic */
+	bool dispatcher;       /* behind libxdp's dispatcher */
+	__u32 prog_id;	       /* of what is at the hook */
+	char prog_name[32];
+};
+
+/* Returns 0, -ENODEV, or another errno. */
+int attach_query(const struct plane *plane, const char *interface, struct attach_info *info,
+		 struct error *error);
+
+/*
+ * attach_interface - put cs_xdp on an interface
+ * @note:	receives what the user should know though it worked, or an empty line
+ *
+ * Through libxdp, so that other XDP programs keep their place; where the kernel refuses its
+ * dispatcher, as a single program.  Never removes anybody's program.
+ *
+ * Returns 0 (also if it is there already), -ENODEV, -EBUSY (another program holds the hook), -EOPNOTSUPP (no native
+ * XDP in the driver), ...
+ */
+int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
+		     struct error *note, struct error *error);
+
+/* Takes cs_xdp off, nobody else's.  Returns 0, -ENODEV, or -ENOENT (it is not there). */
+int detach_interface(const struct plane *plane, const char *interface, struct error *error);
+
+#endif

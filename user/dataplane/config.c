@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* libconfuse reads the file; its validation hooks know the line of what they check. */
+#include <confuse.h>
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "dataplane/config.h"
+
+#define DEFAULT_CID_LENGTH 8
+#define DEFAULT_MAX_CIDS 100000
+#define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_HALF)
+#define CS_BUCKET_HALF 4 /* routes of a bucket at half load */
+
+/* libconfuse hands no user pointer to its hooks; a configuration is read by one thread. */
+static struct error *reading;
+
+static void note_error(cfg_t *cfg, const char *format, va_list args)
+{
+	char reason[sizeof(reading->line) / 2];
+
+	vsnprintf(reason, sizeof(reason), format, args);
+	if (!reading->line[0])
+		error_set(reading, 0, "%s:%d: %s", cfg->filename ? cfg->filename : "?", cfg->line,
+			  reason);
+}
+
+static int check_title(cfg_t *cfg, cfg_opt_t *opt)
+{
+	cfg_t *service = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+	const char *name = service ? cfg_title(service) : NULL;
+
+	if (!name || !*name) {
+		cfg_error(cfg, "a service needs a name: service \"h3\" { ... }");
+		return -1;
+	}
+	if (strlen(name) >= CS_NAME_SIZE || strspn(name, "abcdefghijklmnopqrstuvwxyz"
+							 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+							 "0123456789-_.") != strlen(name)) {
+		cfg_error(cfg, "service \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'",
+			  name, CS_NAME_SIZE - 1);
+		return -1;
+	}
+	if (!cfg_size(service, "listen")) {
+		cfg_error(cfg, "service \"%s\" has no listen: listen = {\"[::]:443\"}", name);
+		return -1;
+	}
+	return 0;
+}
+
+static int check_listen(cfg_t *cfg, cfg_opt_t *opt)
+{
+	unsigned int last = cfg_opt_size(opt) - 1;
+	struct cs_addr addr, other;
+
+	if (address_parse(cfg_opt_getnstr(opt, last), &addr)) {
+		cfg_error(cfg, "listen \"%s\": not an address and port like \"[::]:443\" or "
+			       "\"192.0.2.1:443\"",
+			  cfg_opt_getnstr(opt, last));
+		return -1;
+	}
+	if (last >= CS_MAX_SERVICE_LISTENERS) {
+		cfg_error(cfg, "a service has at most %d listeners", CS_MAX_SERVICE_LISTENERS);
+		return -1;
+	}
+	for (unsigned int i = 0; i < last; i++) {
+		if (address_parse(cfg_opt_getnstr(opt, i), &other) ||
+		    memcmp(&addr, &other, sizeof(addr)))
+			continue;
+		cfg_error(cfg, "listen \"%s\" is there twice", cfg_opt_getnstr(opt, last));
+		return -1;
+	}
+	return 0;
+}
+
+static int check_interface(cfg_t *cfg, cfg_opt_t *opt)
+{
+	unsigned int last = cfg_opt_size(opt) - 1;
+	const char *name = cfg_opt_getnstr(opt, last);
+
+	if (last >= CS_MAX_SERVICE_LISTENERS) {
+		cfg_error(cfg, "a service has at most %d interfaces", CS_MAX_SERVICE_LISTENERS);
+		return -1;
+	}
+	if (*name && strlen(name) < IFNAMSIZ)
+		return 0;
+	cfg_error(cfg, "interface \"%s\": a name has 1 to %d bytes", name, IFNAMSIZ - 1);
+	return -1;
+}
+
+static int check_user(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *name = cfg_opt_getnstr(opt, 0);
+
+	if (getpwnam(name))
+		return 0;
+	cfg_error(cfg, "user \"%s\" does not exist", name);
+	return -1;
+}
+
+static int check_range(cfg_t *cfg, cfg_opt_t *opt, long least, long most)
+{
+	long value = cfg_opt_getnint(opt, 0);
+
+	if (value >= least && value <= most)
+		return 0;
+	cfg_error(cfg, "%s = %ld: not in %ld..%ld", cfg_opt_name(opt), value, least, most);
+	return -1;
+}
+
+static int check_cid_length(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_range(cfg, opt, 0, CS_MAX_CID);
+}
+
+static int check_max_cids(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_range(cfg, opt, 1, MAX_MAX_CIDS);
+}
+
+static int check_unknown_cid(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (!strcmp(cfg_opt_getnstr(opt, 0), "hash"))
+		return 0;
+	cfg_error(cfg, "unknown_cid = \"%s\": this version knows \"hash\" only",
+		  cfg_opt_getnstr(opt, 0));
+	return -1;
+}
+
+static void take_service(cfg_t *from, struct config_service *to)
+{
+	const char *user = cfg_getstr(from, "user");
+	const struct passwd *passwd = user ? getpwnam(user) : NULL;
+
+	memcpy(to->name, cfg_title(from), strlen(cfg_title(from)));
+	to->line = from->line;
+	to->listen_count = cfg_size(from, "listen");
+	for (unsigned int i = 0; i < to->listen_count; i++)
+		address_parse(cfg_getnstr(from, "listen", i), &to->listen[i]);
+	to->interface_count = cfg_size(from, "interface");
+	for (unsigned int i = 0; i < to->interface_count; i++)
+		snprintf(to->interface[i], IFNAMSIZ, "%s", cfg_getnstr(from, "interface", i));
+	to->uid = passwd ? passwd->pw_uid : 0;
+	to->cid_len = cfg_getint(from, "cid_length");
+	to->max_cids = cfg_getint(from, "max_cids");
+	to->shared_table = cfg_getbool(from, "shared_table");
+}
+
+static bool same_listener(const struct config_service *a, const struct config_service *b,
+			  char text[ADDRESS_TEXT])
+{
+	for (unsigned int i = 0; i < a->listen_count; i++) {
+		for (unsigned int j = 0; j < b->listen_count; j++) {
+			if (memcmp(&a->listen[i], &b->listen[j], sizeof(a->listen[i])))
+				continue;
+			address_print(&a->listen[i], text);
+			return true;
+		}
+	}
+	return false;
+}
+
+static int take_all(const char *path, cfg_t *cfg, struct config *config, struct error *error)
+{
+	char text[ADDRESS_TEXT];
+
+	config->count = cfg_size(cfg, "service");
+	if (!config->count)
+		return error_set(error, -EINVAL, "%s:1: no service is configured", path);
+	if (config->count >= CS_MAX_SERVICES)
+		return error_set(error, -EINVAL, "%s: no more than %d services", path,
+				 CS_MAX_SERVICES - 1);
+	for (unsigned int s = 0; s < config->count; s++) {
+		take_service(cfg_getnsec(cfg, "service", s), &config->service[s]);
+		for (unsigned int other = 0; other < s; other++) {
+			if (same_listener(&config->service[s], &config->service[other], text))
+				return error_set(error, -EINVAL,
+						 "%s:%d: service \"%s\" listens on %s, and so does "
+						 "service \"%s\"",
+						 path, config->service[s].line,
+						 config->service[s].name, text,
+						 config->service[other].name);
+		}
+	}
+	return 0;
+}
+
+static cfg_t *make_parser(void)
+{
+	static cfg_opt_t service[] = {
+		CFG_STR_LIST("listen", "{}", CFGF_NONE),
+		CFG_STR_LIST("interface", "{}", CFGF_NONE),
+		CFG_STR("user", NULL, CFGF_NONE),
+		CFG_INT("cid_length", DEFAULT_CID_LENGTH, CFGF_NONE),
+		CFG_INT("max_cids", DEFAULT_MAX_CIDS, CFGF_NONE),
+		CFG_STR("unknown_cid", "hash", CFGF_NONE),
+		CFG_BOOL("shared_table", cfg_true, CFGF_NONE),
+		CFG_END(),
+	};
+	static cfg_opt_t top[] = {
+		CFG_SEC("service", service, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_END(),
+	};
+	cfg_t *cfg = cfg_init(top, CFGF_NONE);
+
+	if (!cfg)
+		return NULL;
+	cfg_set_error_function(cfg, note_error);
+	cfg_set_validate_func(cfg, "service", check_title);
+	cfg_set_validate_func(cfg, "service|listen", check_listen);
+	cfg_set_validate_func(cfg, "service|interface", check_interface);
+	cfg_set_validate_func(cfg, "service|user", check_user);
+	cfg_set_validate_func(cfg, "service|cid_length", check_cid_length);
+	cfg_set_validate_func(cfg, "service|max_cids", check_max_cids);
+	cfg_set_validate_func(cfg, "service|unknown_cid", check_unknown_cid);
+	return cfg;
+}
+
+int config_read(const char *path, struct config **config, struct error *error)
+{
+	_cleanup_free_ struct config *made = calloc(1, sizeof(*made));
+	cfg_t *cfg = make_parser();
+	int result, err;
+
+	if (!made || !cfg) {
+		cfg_free(cfg);
+		return error_set(error, -ENOMEM, "%s: out of memory", path);
+	}
+	error->line[0] = '\0';
+	reading = error;
+	errno = 0;
+	result = cfg_parse(cfg, path);
+	err = result == CFG_FILE_ERROR ? -errno : result ? -EINVAL : 0;
+	if (result == CFG_FILE_ERROR)
+		error_set(error, err, "%s: %s", path, strerror(-err));
+	else if (err && !error->line[0])
+		error_set(error, err, "%s: not a configuration", path);
+	if (!err)
+		err = take_all(path, cfg, made, error);
+	cfg_free(cfg);
+	reading = NULL;
+	if (err)
+		return err;
+	*config = made;
+	made = NULL;
+	return 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The configuration file, as cidsteer.conf(5) describes it. */
+#ifndef CS_CONFIG_H
+#define CS_CONFIG_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "common/address.h"
+#include "common/error.h"
+#include "core/abi.h"
+
+struct config_service {
+	char name[CS_NAME_SIZE];
+	struct cs_addr listen[CS_MAX_SERVICE_LISTENERS];
+	unsigned int listen_count;
+	char interface[CS_MAX_SERVICE_LISTENERS][IFNAMSIZ];
+	unsigned int interface_count;
+	uid_t uid;
+	__u8 cid_len;	 /* bytes */
+	__u32 max_cids;	 /* routes */
+	bool shared_table;
+	int line; /* where the service begins */
+};
+
+struct config {
+	struct config_service service[CS_MAX_SERVICES];
+	unsigned int count;
+};
+
+/*
+ * config_read - read and check a file
+ * @config:	receives it; free with free()
+ * @error:	"FILE:LINE: reason", the first mistake
+ *
+ * Returns 0, -ENOENT and the like (the file cannot be read), -EINVAL (a mistake), -ENOMEM.
+ */
+int config_read(const char *path, struct config **config, struct error *error);
+
+#endif

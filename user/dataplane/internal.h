@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the files of this directory share and nobody else needs. */
+#ifndef CS_DATAPLANE_INTERNAL_H
+#define CS_DATAPLANE_INTERNAL_H
+
+#include "common/error.h"
+#include "dataplane/plane.h"
+
+#define PLANE_PATH 320	  /* bytes of a pin's path */
+#define PLANE_ABI_MAX 4096 /* bytes of any layout's cs_abi */
+
+struct bpf_object;
+
+/* Gives an object that is open the maps that are pinned, by name. */
+int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
+
+/* "WHAT: reason", with what libbpf said last. */
+int plane_libbpf_error(struct error *error, int err, const char *what);
+
+#endif

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "dataplane/internal.h"
+#include "dataplane/plane.h"
+
+/* The skeletons use the types of core/abi.h. */
+#include "cidsteer.skel.h"
+#include "explain.skel.h"
+#include "stub.skel.h"
+
+#define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
+
+static const char *const map_names[PLANE_MAPS] = {
+	[PLANE_ADDRS] = "cs_addrs",	  [PLANE_SERVICES] = "cs_services",
+	[PLANE_CIDS] = "cs_cids",	  [PLANE_USAGE] = "cs_usage",
+	[PLANE_WORKERS] = "cs_workers",	  [PLANE_SOCKETS] = "cs_sockets",
+	[PLANE_RING] = "cs_ring",	  [PLANE_COUNTERS] = "cs_counters",
+	[PLANE_HEAD] = "cs_head",	  [PLANE_LISTENERS] = "cs_listeners",
+	[PLANE_ABI] = "cs_abi",
+};
+
+/* What libbpf last complained about: its errno alone seldom says what to do. */
+static char libbpf_said[256];
+
+static int remember_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	if (level == LIBBPF_WARN && !strstr(format, "BEGIN PROG LOAD LOG"))
+		vsnprintf(libbpf_said, sizeof(libbpf_said), format, args);
+	return 0;
+}
+
+int plane_libbpf_error(struct error *error, int err, const char *what)
+{
+	size_t len = strcspn(libbpf_said, "\n");
+
+	if (err == -EPERM)
+		return error_set(error, err, "%s: not permitted: this needs root", what);
+	return error_set(error, err, "%s: %s%s%.*s%s", what, strerror(-err), len ? " (" : "",
+			 (int)len, libbpf_said, len ? ")" : "");
+}
+
+const char *plane_default_dir(void)
+{
+	const char *dir = getenv("CIDSTEER_BPFFS");
+
+	return dir && *dir ? dir : DEFAULT_DIR;
+}
+
+static void pin_path(const struct plane *plane, const char *name, char path[PLANE_PATH])
+{
+	snprintf(path, PLANE_PATH, "%s/%s", plane->dir, name);
+}
+
+/* Is the directory, or where it will be made, on a bpffs? */
+static int check_bpffs(const char *dir, struct error *error)
+{
+	char parent[PLANE_PATH];
+	struct statfs fs;
+	char *slash;
+
+	if (strlen(dir) >= sizeof(((struct plane *)0)->dir) || dir[0] != '/')
+		return error_set(error, -EINVAL, "%s: not an absolute path below %zu bytes", dir,
+				 sizeof(((struct plane *)0)->dir));
+	snprintf(parent, sizeof(parent), "%s", dir);
+	slash = strrchr(parent, '/');
+	*(slash == parent ? slash + 1 : slash) = '\0';
+	if (statfs(parent, &fs))
+		return error_set(error, -errno, "%s: %s", parent, strerror(errno));
+	if (fs.f_type != BPF_FS_MAGIC)
+		return error_set(error, -ENOENT,
+				 "%s: no bpffs is mounted there: mount -t bpf bpf %s", parent,
+				 parent);
+	return 0;
+}
+
+static int open_pin(const struct plane *plane, const char *name)
+{
+	char path[PLANE_PATH];
+
+	pin_path(plane, name, path);
+	return bpf_obj_get(path);
+}
+
+/* The layout first: nothing else of foreign pins is looked at. */
+static int open_abi(struct plane *plane, struct error *error)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info), key = 0;
+
+	plane->map[PLANE_ABI] = open_pin(plane, map_names[PLANE_ABI]);
+	if (plane->map[PLANE_ABI] == -ENOENT)
+		return error_set(error, -ENOENT, "%s: nothing is loaded: run cidsteer load, or cidsteerd",
+				 plane->dir);
+	if (plane->map[PLANE_ABI] < 0)
+		return error_set(error, plane->map[PLANE_ABI], "%s/cs_abi: %s", plane->dir,
+				 strerror(-plane->map[PLANE_ABI]));
+	if (bpf_obj_get_info_by_fd(plane->map[PLANE_ABI], &info, &len) ||
+	    info.type != BPF_MAP_TYPE_ARRAY || info.value_size < 2 * sizeof(__u32) ||
+	    info.value_size > PLANE_ABI_MAX)
+		return error_set(error, -EPROTO, "%s/cs_abi is not cidsteer's: remove %s by hand",
+				 plane->dir, plane->dir);
+	__u8 value[PLANE_ABI_MAX] = {};
+
+	if (bpf_map_lookup_elem(plane->map[PLANE_ABI], &key, value))
+		return error_set(error, -errno, "%s/cs_abi: %s", plane->dir, strerror(errno));
+	memcpy(&plane->abi, value, sizeof(plane->abi));
+	if (plane->abi.magic != CS_MAGIC)
+		return error_set(error, -EPROTO, "%s/cs_abi is not cidsteer's: remove %s by hand",
+				 plane->dir, plane->dir);
+	if (plane->abi.layout != CS_LAYOUT || info.value_size != sizeof(plane->abi))
+		return error_set(error, -EPROTO,
+				 "%s has pins of layout %u, this is layout %u: stop the servers, then "
+				 "cidsteer unload --force, or go back to the version that made them",
+				 plane->dir, plane->abi.layout, CS_LAYOUT);
+	return 0;
+}
+
+static void init_fds(struct plane *plane)
+{
+	for (int i = 0; i < PLANE_MAPS; i++)
+		plane->map[i] = -1;
+	plane->xdp = plane->explain = -1;
+	libbpf_set_print(remember_libbpf);
+}
+
+static int open_pins(struct plane *plane, struct error *error)
+{
+	int err = open_abi(plane, error);
+
+	if (err)
+		return err;
+	for (int i = 0; i < PLANE_ABI; i++) {
+		plane->map[i] = open_pin(plane, map_names[i]);
+		if (plane->map[i] < 0)
+			return error_set(error, plane->map[i], "%s/%s: %s", plane->dir,
+					 map_names[i], strerror(-plane->map[i]));
+	}
+	plane->xdp = open_pin(plane, "xdp");
+	plane->explain = open_pin(plane, "explain");
+	if (plane->xdp < 0 || plane->explain < 0)
+		return error_set(error, -ENOENT, "%s: a program's pin is missing", plane->dir);
+	return 0;
+}
+
+int plane_open(struct plane *plane, const char *dir, struct error *error)
+{
+	int err;
+
+	init_fds(plane);
+	err = check_bpffs(dir, error);
+	if (err)
+		return err;
+	snprintf(plane->dir, sizeof(plane->dir), "%s", dir);
+	return open_pins(plane, error);
+}
+
+int plane_lock(struct plane *plane, const char *dir, struct error *error)
+{
+	int err;
+
+	init_fds(plane);
+	err = check_bpffs(dir, error);
+	if (err)
+		return err;
+	snprintf(plane->dir, sizeof(plane->dir), "%s", dir);
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
+	plane->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (plane->lock < 0)
+		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
+	if (!flock(plane->lock, LOCK_EX | LOCK_NB))
+		return 0;
+	err = -errno;
+	cleanup_fd(&plane->lock);
+	plane->lock = -1;
+	if (err == -EWOULDBLOCK)
+		return error_set(error, -EBUSY,
+				 "%s is held by a running cidsteerd, or by another cidsteer", dir);
+	return error_set(error, err, "%s: %s", dir, strerror(-err));
+}
+
+int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object) {
+		for (int i = 0; i < PLANE_MAPS; i++) {
+			int err;
+
+			if (strcmp(bpf_map__name(map), map_names[i]) || plane->map[i] < 0)
+				continue;
+			err = bpf_map__reuse_fd(map, plane->map[i]);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* Takes a descriptor of each map of a loaded object that is not open yet. */
+static int take_maps(struct plane *plane, struct bpf_object *object)
+{
+	for (int i = 0; i < PLANE_MAPS; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
+
+		if (plane->map[i] >= 0 || !map)
+			continue;
+		plane->map[i] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0);
+		if (plane->map[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int load_xdp(struct plane *plane)
+{
+	struct cidsteer *skel = cidsteer__open();
+	int err;
+
+	if (!skel)
+		return -errno;
+	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
+	err = cidsteer__load(skel);
+	if (!err)
+		err = take_maps(plane, skel->obj);
+	if (!err)
+		plane->xdp = fcntl(bpf_program__fd(skel->progs.cs_xdp), F_DUPFD_CLOEXEC, 0);
+	cidsteer__destroy(skel);
+	return err ? err : plane->xdp < 0 ? -errno : 0;
+}
+
+static int load_explain(struct plane *plane)
+{
+	struct explain *skel = explain__open();
+	int err;
+
+	if (!skel)
+		return -errno;
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err)
+		err = explain__load(skel);
+	if (!err)
+		plane->explain = fcntl(bpf_program__fd(skel->progs.cs_explain), F_DUPFD_CLOEXEC, 0);
+	explain__destroy(skel);
+	return err ? err : plane->explain < 0 ? -errno : 0;
+}
+
+static int load_listeners(struct plane *plane)
+{
+	struct stub *skel = stub__open_and_load();
+	int err;
+
+	if (!skel)
+		return -errno;
+	err = take_maps(plane, skel->obj);
+	stub__destroy(skel);
+	return err;
+}
+
+static int write_abi(struct plane *plane)
+{
+	__u32 key = 0;
+
+	plane->abi = (struct cs_abi){ .magic = CS_MAGIC, .layout = CS_LAYOUT };
+	plane->abi.netns_cookie[0] = plane_netns_cookie();
+	return bpf_map_update_elem(plane->map[PLANE_ABI], &key, &plane->abi, BPF_ANY) ? -errno : 0;
+}
+
+static int pin_fd(const struct plane *plane, int fd, const char *name)
+{
+	char path[PLANE_PATH];
+
+	pin_path(plane, name, path);
+	return bpf_obj_pin(fd, path) ? -errno : 0;
+}
+
+static int pin_all(const struct plane *plane)
+{
+	int err = pin_fd(plane, plane->xdp, "xdp");
+
+	if (!err)
+		err = pin_fd(plane, plane->explain, "explain");
+	for (int i = 0; i < PLANE_MAPS && !err; i++)
+		err = pin_fd(plane, plane->map[i], map_names[i]);
+	return err;
+}
+
+/* Removes every pin in the directory, cs_abi first: what is left without it is a leftover. */
+static int unpin_all(const struct plane *plane)
+{
+	char path[PLANE_PATH * 2];
+	struct dirent *entry;
+	DIR *dir;
+	int err = 0;
+
+	pin_path(plane, map_names[PLANE_ABI], path);
+	unlink(path);
+	dir = opendir(plane->dir);
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", plane->dir, entry->d_name);
+		if (unlink(path))
+			err = -errno;
+	}
+	closedir(dir);
+	return err;
+}
+
+static void close_fds(struct plane *plane)
+{
+	for (int i = 0; i < PLANE_MAPS; i++)
+		cleanup_fd(&plane->map[i]);
+	cleanup_fd(&plane->xdp);
+	cleanup_fd(&plane->explain);
+	init_fds(plane);
+}
+
+int plane_load(struct plane *plane, bool *adopted, struct error *error)
+{
+	int err = open_pins(plane, error);
+
+	*adopted = !err;
+	if (err != -ENOENT)
+		return err;
+	/* What a load that was killed has left is not in use: cs_abi would be there. */
+	close_fds(plane);
+	unpin_all(plane);
+	libbpf_said[0] = '\0';
+	err = load_xdp(plane);
+	if (!err)
+		err = load_explain(plane);
+	if (!err)
+		err = load_listeners(plane);
+	if (!err)
+		err = write_abi(plane);
+	if (!err)
+		err = pin_all(plane);
+	if (!err)
+		return 0;
+	unpin_all(plane);
+	close_fds(plane);
+	return plane_libbpf_error(error, err, "loading the programs");
+}
+
+int plane_unload(struct plane *plane, struct error *error)
+{
+	int err = unpin_all(plane);
+
+	if (!err && rmdir(plane->dir))
+		err = -errno;
+	if (err)
+		return error_set(error, err, "%s: %s", plane->dir, strerror(-err));
+	return 0;
+}
+
+void plane_close(struct plane *plane)
+{
+	close_fds(plane);
+	cleanup_fd(&plane->lock);
+	plane->lock = -1;
+}
+
+int plane_stub(const struct plane *plane, __u16 listener, struct error *error)
+{
+	struct stub *skel = stub__open();
+	int err, fd = -1;
+
+	if (!skel)
+		return error_set(error, -errno, "cs_stub: %s", strerror(errno));
+	skel->rodata->cs_slot = listener;
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err)
+		err = stub__load(skel);
+	if (!err) {
+		fd = fcntl(bpf_program__fd(skel->progs.cs_stub), F_DUPFD_CLOEXEC, 0);
+		err = fd < 0 ? -errno : 0;
+	}
+	stub__destroy(skel);
+	return err ? plane_libbpf_error(error, err, "cs_stub") : fd;
+}
+
+__u64 plane_netns_cookie(void)
+{
+	_cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	__u64 cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		return 0;
+	return cookie;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The data plane in the kernel: programs and maps, pinned in one directory of a bpffs.
+ *
+ * Daemon and command reach it through this header; nothing here logs.
+ *
+ *   DIR/cs_abi ... cs_counters   the maps of bpf/maps.bpf.h; cs_abi is pinned last
+ *   DIR/cs_listeners             listener -> instance of cs_reuseport
+ *   DIR/xdp                      cs_xdp, for `ip link set dev X xdpdrv pinned DIR/xdp`
+ *   DIR/explain                  cs_explain
+ */
+#ifndef CS_PLANE_H
+#define CS_PLANE_H
+
+#include <stdbool.h>
+
+#include "common/error.h"
+#include "core/abi.h"
+#include "core/cid_table.h"
+#include "dataplane/config.h"
+
+enum plane_map {
+	PLANE_ADDRS,
+	PLANE_SERVICES,
+	PLANE_CIDS,
+	PLANE_USAGE,
+	PLANE_WORKERS,
+	PLANE_SOCKETS,
+	PLANE_RING,
+	PLANE_COUNTERS,
+	PLANE_HEAD,
+	PLANE_LISTENERS,
+	PLANE_ABI, /* last: pinned when all others are */
+	PLANE_MAPS,
+};
+
+struct plane {
+	char dir[256];
+	int lock;	     /* held by the daemon and by commands that change things; -1: none */
+	int map[PLANE_MAPS]; /* descriptors */
+	int xdp, explain;    /* programs */
+	struct cs_abi abi;   /* as read when it was opened */
+};
+
+#define PLANE_INIT { .lock = -1, .xdp = -1, .explain = -1 }
+
+/* $CIDSTEER_BPFFS, or /sys/fs/bpf/cidsteer. */
+const char *plane_default_dir(void);
+
+/*
+ * plane_open - open what is pinned, to read it or to work on it
+ *
+ * Returns 0, -ENOENT (nothing is loaded; no bpffs), -EPROTO (pins of another layout: the line
+ * says which), or -EPERM, ...  Free with plane_close() in every case.
+ */
+int plane_open(struct plane *plane, const char *dir, struct error *error);
+
+/*
+ * plane_lock - claim the directory until plane_close()
+ *
+ * Makes it if it is not there.  Returns 0, -EBUSY (a daemon or a command holds it), -ENOENT (no
+ * bpffs), or another errno.
+ */
+int plane_lock(struct plane *plane, const char *dir, struct error *error);
+
+/*
+ * plane_load - adopt what is pinned, or load and pin it; needs plane_lock()
+ * @adopted:	receives whether it was there
+ *
+ * On failure nothing new is left.  Returns 0, -EPROTO as plane_open(), or a libbpf errno.
+ */
+int plane_load(struct plane *plane, bool *adopted, struct error *error);
+
+/*
+ * plane_sync - make services, addresses, tables and listeners what the configuration says
+ *
+ * A service that is there keeps its id, key, table and routes.  All is checked before anything
+ * is changed.  Returns 0, or -EINVAL (max_cids of a loaded service changed, a limit), ...
+ */
+int plane_sync(struct plane *plane, const struct config *config, struct error *error);
+
+/* plane_unload - unpin everything and remove the directory; needs plane_lock(). */
+int plane_unload(struct plane *plane, struct error *error);
+
+void plane_close(struct plane *plane);
+
+/* Loads cs_stub for a listener.  Returns its descriptor, the caller's, or a negative errno. */
+int plane_stub(const struct plane *plane, __u16 listener, struct error *error);
+
+/* All workers in one system call: @workers has CS_MAX_WORKERS.  Returns 0 or a negative errno. */
+int plane_workers(const struct plane *plane, struct cs_worker *workers);
+
+/* A service by its id; returns 0, or -ENOENT. */
+int plane_service(const struct plane *plane, __u32 id, struct cs_service *service);
+
+/* Calls @visit for each address, aliases too; stops at the first result that is not 0. */
+int plane_each_address(const struct plane *plane,
+		       int (*visit)(const struct cs_addr *, const struct cs_listener *, void *),
+		       void *arg);
+
+/* Sums a counter line over all CPUs.  Returns 0 or a negative errno. */
+int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct cs_counters *sum);
+
+/* A service's inner maps, opened; the caller closes. */
+int plane_table_fd(const struct plane *plane, __u32 service);
+int plane_usage_fd(const struct plane *plane, __u32 service);
+
+/*
+ * Maps a table or the usage lines; @writable false gives memory that faults on writing.
+ * Undo with plane_unmap_table(), plane_unmap_usage().  Returns 0 or a negative errno.
+ */
+int plane_map_table(int fd, bool writable, struct cs_table *table);
+void plane_unmap_table(struct cs_table *table);
+struct cs_usage *plane_map_usage(int fd, bool writable);
+void plane_unmap_usage(struct cs_usage *usage);
+
+/* The cookie of the network namespace that this process is in; 0: not to be had. */
+__u64 plane_netns_cookie(void);
+
+#endif

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From the configuration to the maps.  First a plan is made from what is loaded and what is
+ * asked for, and checked; then it is carried out, each step in the order in which packets that
+ * come meanwhile are still routed right: settings and table before addresses.
+ */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/cleanup.h"
+#include "dataplane/internal.h"
+#include "dataplane/plane.h"
+
+/* The skeletons use the types of core/abi.h. */
+#include "cidsteer.skel.h"
+
+struct plan_address {
+	struct cs_addr addr;
+	struct cs_listener listener;
+};
+
+struct plan {
+	struct cs_service service[CS_MAX_SERVICES];
+	bool is_new[CS_MAX_SERVICES];
+	bool wanted[CS_MAX_SERVICES];
+	bool has_workers[CS_MAX_SERVICES];
+	bool listener_used[CS_MAX_LISTENERS];
+	struct plan_address loaded[CS_MAX_ADDRS], want[CS_MAX_ADDRS];
+	unsigned int loaded_count, want_count;
+};
+
+static int note_address(const struct cs_addr *addr, const struct cs_listener *listener, void *arg)
+{
+	struct plan *plan = arg;
+
+	if (plan->loaded_count == CS_MAX_ADDRS)
+		return -E2BIG;
+	if (listener->listener < CS_MAX_LISTENERS)
+		plan->listener_used[listener->listener] = true;
+	plan->loaded[plan->loaded_count++] = (struct plan_address){ *addr, *listener };
+	return 0;
+}
+
+static int plan_loaded(const struct plane *plane, struct plan *plan)
+{
+	_cleanup_free_ struct cs_worker *workers = calloc(CS_MAX_WORKERS, sizeof(*workers));
+	int err = workers ? plane_workers(plane, workers) : -ENOMEM;
+
+	if (err)
+		return err;
+	for (int i = 1; i < CS_MAX_WORKERS; i++) {
+		if (workers[i].state != CS_WORKER_NONE && workers[i].service < CS_MAX_SERVICES)
+			plan->has_workers[workers[i].service] = true;
+	}
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		err = plane_service(plane, id, &plan->service[id]);
+		if (err && err != -ENOENT)
+			return err;
+	}
+	return plane_each_address(plane, note_address, plan);
+}
+
+/* A service by name, or a free id for a new one; 0: none is left. */
+static __u32 plan_find_service(const struct plan *plan, const char *name)
+{
+	__u32 free_id = 0;
+
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (!plan->service[id].used) {
+			free_id = free_id ? free_id : id;
+			continue;
+		}
+		if (!strcmp(plan->service[id].name, name))
+			return id;
+	}
+	return free_id;
+}
+
+static int plan_changed(const struct plan *plan, __u32 id, const struct config_service *want,
+			struct error *error)
+{
+	const struct cs_service *is = &plan->service[id];
+
+	if (cs_table_buckets(is->max_cids) != cs_table_buckets(want->max_cids))
+		return error_set(error, -EINVAL,
+				 "service \"%s\": max_cids is %u in the loaded table and %u in the "
+				 "configuration: a table cannot change its size; put %u back, or "
+				 "cidsteer unload",
+				 want->name, is->max_cids, want->max_cids, is->max_cids);
+	if (!plan->has_workers[id])
+		return 0;
+	if (is->cid_len != want->cid_len || is->shared_table != want->shared_table ||
+	    is->uid != want->uid)
+		return error_set(error, -EINVAL,
+				 "service \"%s\": cid_length, shared_table and user cannot change "
+				 "while workers are registered: stop them first",
+				 want->name);
+	return 0;
+}
+
+static int plan_service(struct plan *plan, const struct config_service *want, struct error *error,
+			__u32 *id)
+{
+	struct cs_service *service;
+	int err;
+
+	*id = plan_find_service(plan, want->name);
+	if (!*id)
+		return error_set(error, -ENOSPC, "service \"%s\": no more than %d services",
+				 want->name, CS_MAX_SERVICES - 1);
+	service = &plan->service[*id];
+	if (service->used) {
+		err = plan_changed(plan, *id, want, error);
+		if (err)
+			return err;
+	} else {
+		if (getrandom(service->key, sizeof(service->key), 0) != sizeof(service->key))
+			return error_set(error, -errno, "getrandom: %s", strerror(errno));
+		memcpy(service->name, want->name, sizeof(service->name));
+		plan->is_new[*id] = true;
+	}
+	plan->wanted[*id] = true;
+	service->used = 1;
+	service->max_cids = want->max_cids;
+	service->uid = want->uid;
+	service->cid_len = want->cid_len;
+	service->shared_table = want->shared_table;
+	service->listeners = want->listen_count;
+	return 0;
+}
+
+static const struct plan_address *plan_find_loaded(const struct plan *plan,
+						   const struct cs_addr *addr)
+{
+	for (unsigned int i = 0; i < plan->loaded_count; i++) {
+		if (!memcmp(&plan->loaded[i].addr, addr, sizeof(*addr)))
+			return &plan->loaded[i];
+	}
+	return NULL;
+}
+
+static int plan_free_listener(struct plan *plan)
+{
+	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
+		if (plan->listener_used[i])
+			continue;
+		plan->listener_used[i] = true;
+		return i;
+	}
+	return -ENOSPC;
+}
+
+/* Positions of listeners that stay do not change: workers' sockets lie in slots by position. */
+static int plan_free_position(const struct plan *plan, __u32 id,
+			      const struct config_service *want)
+{
+	for (int position = 0; position < CS_MAX_SERVICE_LISTENERS; position++) {
+		bool taken = false;
+
+		for (unsigned int i = 0; i < plan->want_count; i++)
+			taken |= plan->want[i].listener.service == id &&
+				 plan->want[i].listener.position == position;
+		for (unsigned int i = 0; i < want->listen_count; i++) {
+			const struct plan_address *is = plan_find_loaded(plan, &want->listen[i]);
+
+			taken |= is && is->listener.service == id &&
+				 is->listener.position == position;
+		}
+		if (!taken)
+			return position;
+	}
+	return -ENOSPC;
+}
+
+static bool config_has(const struct config *config, const struct cs_addr *addr)
+{
+	for (unsigned int s = 0; s < config->count; s++) {
+		for (unsigned int i = 0; i < config->service[s].listen_count; i++) {
+			if (!memcmp(&config->service[s].listen[i], addr, sizeof(*addr)))
+				return true;
+		}
+	}
+	return false;
+}
+
+static int plan_want(struct plan *plan, const struct cs_addr *addr, struct cs_listener listener)
+{
+	if (plan->want_count == CS_MAX_ADDRS)
+		return -E2BIG;
+	plan->want[plan->want_count++] = (struct plan_address){ *addr, listener };
+	return 0;
+}
+
+static int plan_listener(struct plan *plan, const struct config *config,
+			 const struct config_service *want, __u32 id, const struct cs_addr *addr)
+{
+	const struct plan_address *is = plan_find_loaded(plan, addr);
+	struct cs_listener listener = { .service = id };
+	struct cs_addr ipv4 = { .ip = { [10] = 0xff, [11] = 0xff }, .port = addr->port };
+	int slot, position, err;
+
+	if (is && is->listener.service == id && !(is->listener.flags & CS_LISTENER_ALIAS)) {
+		listener = is->listener;
+	} else {
+		slot = plan_free_listener(plan);
+		position = plan_free_position(plan, id, want);
+		if (slot < 0 || position < 0)
+			return -ENOSPC;
+		listener.listener = slot;
+		listener.position = position;
+	}
+	err = plan_want(plan, addr, listener);
+	if (err || address_is_ipv4(addr) || !address_is_wildcard(addr) || config_has(config, &ipv4))
+		return err;
+	/* Sockets on [::] take IPv4 too, unless 0.0.0.0 is listened on in its own right. */
+	listener.flags |= CS_LISTENER_ALIAS;
+	return plan_want(plan, &ipv4, listener);
+}
+
+static int plan_all(const struct plane *plane, const struct config *config, struct plan *plan,
+		    struct error *error)
+{
+	int err = plan_loaded(plane, plan);
+
+	if (err)
+		return error_set(error, err, "reading the maps: %s", strerror(-err));
+	for (unsigned int s = 0; s < config->count; s++) {
+		const struct config_service *want = &config->service[s];
+		__u32 id;
+
+		err = plan_service(plan, want, error, &id);
+		if (err)
+			return err;
+		for (unsigned int i = 0; i < want->listen_count; i++) {
+			err = plan_listener(plan, config, want, id, &want->listen[i]);
+			if (err)
+				return error_set(error, err,
+						 "service \"%s\": no more than %d listeners in all",
+						 want->name, CS_MAX_LISTENERS);
+		}
+	}
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (plan->service[id].used && !plan->wanted[id] && plan->has_workers[id])
+			return error_set(error, -EBUSY,
+					 "service \"%s\" is not in the configuration, but has workers: "
+					 "stop them first",
+					 plan->service[id].name);
+	}
+	return 0;
+}
+
+/* BTF of cs_explain, which names the types of the inner maps; descriptor of the caller. */
+static int explain_btf(const struct plane *plane, struct btf **btf)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(plane->explain, &info, &len))
+		return -errno;
+	*btf = btf__load_from_kernel_by_id(info.btf_id);
+	if (!*btf)
+		return -errno;
+	return bpf_btf_get_fd_by_id(info.btf_id);
+}
+
+struct inner {
+	enum plane_map outer;
+	const char *name, *type;
+	__u32 bytes, entries, flags;
+};
+
+static int make_inner(const struct plane *plane, __u32 id, const struct inner *inner)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = inner->flags);
+	struct btf *btf = NULL;
+	_cleanup_fd_ int btf_fd = explain_btf(plane, &btf);
+	_cleanup_fd_ int fd = -1;
+	__s32 key, value;
+
+	if (btf_fd < 0)
+		return btf_fd;
+	key = btf__find_by_name_kind(btf, "unsigned int", BTF_KIND_INT);
+	value = btf__find_by_name_kind(btf, inner->type, BTF_KIND_STRUCT);
+	btf__free(btf);
+	if (key < 0 || value < 0)
+		return -EPROTO;
+	opts.btf_fd = btf_fd;
+	opts.btf_key_type_id = key;
+	opts.btf_value_type_id = value;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, inner->name, sizeof(__u32), inner->bytes,
+			    inner->entries, &opts);
+	if (fd < 0)
+		return fd;
+	return bpf_map_update_elem(plane->map[inner->outer], &id, &fd, BPF_ANY) ? -errno : 0;
+}
+
+/* An id may have belonged to a service that is no longer configured. */
+static int reset_service(const struct plane *plane, __u32 id)
+{
+	static const struct cs_ring no_ring;
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct cs_counters *zero = NULL;
+
+	if (cpus < 0)
+		return cpus;
+	zero = calloc(cpus, sizeof(*zero));
+	if (!zero)
+		return -ENOMEM;
+	if (bpf_map_update_elem(plane->map[PLANE_RING], &id, &no_ring, BPF_ANY))
+		return -errno;
+	for (__u32 hook = 0; hook < CS_HOOKS; hook++) {
+		__u32 key = CS_COUNTER_KEY(hook, id);
+
+		if (bpf_map_update_elem(plane->map[PLANE_COUNTERS], &key, zero, BPF_ANY))
+			return -errno;
+	}
+	return 0;
+}
+
+static int make_service_maps(const struct plane *plane, __u32 id, const struct cs_service *service)
+{
+	struct inner table = { PLANE_CIDS,
+			       "cs_table",
+			       "cs_bucket",
+			       sizeof(struct cs_bucket),
+			       cs_table_buckets(service->max_cids),
+			       BPF_F_MMAPABLE | BPF_F_INNER_MAP };
+	struct inner usage = { PLANE_USAGE,	       "cs_usage_lines",       "cs_usage",
+			       sizeof(struct cs_usage), CS_MAX_SERVICE_WORKERS, BPF_F_MMAPABLE };
+	int err = reset_service(plane, id);
+
+	if (!err)
+		err = make_inner(plane, id, &table);
+	return err ? err : make_inner(plane, id, &usage);
+}
+
+/* An instance of cs_reuseport that knows its listener goes into the listener's slot. */
+static int load_instance(const struct plane *plane, const struct cs_listener *listener)
+{
+	struct cidsteer *skel = cidsteer__open();
+	__u32 slot = listener->listener;
+	int err, fd;
+
+	if (!skel)
+		return -errno;
+	bpf_program__set_autoload(skel->progs.cs_xdp, false);
+	/* const volatile in the program; until it is loaded this is plain memory. */
+	*(struct cs_listener *)&skel->rodata->cs_listener = *listener;
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err)
+		err = cidsteer__load(skel);
+	if (!err) {
+		fd = bpf_program__fd(skel->progs.cs_reuseport);
+		if (bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot, &fd, BPF_ANY))
+			err = -errno;
+	}
+	cidsteer__destroy(skel);
+	return err;
+}
+
+static bool slot_is_empty(const struct plane *plane, __u32 slot)
+{
+	__u32 prog_id;
+
+	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &prog_id) != 0;
+}
+
+static int apply_services(const struct plane *plane, const struct plan *plan)
+{
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		int err = 0;
+
+		if (!plan->wanted[id])
+			continue;
+		if (plan->is_new[id])
+			err = make_service_maps(plane, id, &plan->service[id]);
+		if (!err && bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &plan->service[id],
+						BPF_ANY))
+			err = -errno;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int apply_addresses(const struct plane *plane, const struct plan *plan)
+{
+	for (unsigned int i = 0; i < plan->want_count; i++) {
+		const struct plan_address *want = &plan->want[i];
+		const struct plan_address *is = plan_find_loaded(plan, &want->addr);
+		bool same = is && !memcmp(&is->listener, &want->listener, sizeof(is->listener));
+		int err = 0;
+
+		if (!(want->listener.flags & CS_LISTENER_ALIAS) &&
+		    (!same || slot_is_empty(plane, want->listener.listener)))
+			err = load_instance(plane, &want->listener);
+		if (!err && bpf_map_update_elem(plane->map[PLANE_ADDRS], &want->addr,
+						&want->listener, BPF_ANY))
+			err = -errno;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void remove_addresses(const struct plane *plane, const struct plan *plan)
+{
+	bool kept[CS_MAX_LISTENERS] = {};
+
+	for (unsigned int i = 0; i < plan->want_count; i++)
+		kept[plan->want[i].listener.listener] = true;
+	for (unsigned int i = 0; i < plan->loaded_count; i++) {
+		const struct plan_address *is = &plan->loaded[i];
+		__u32 slot = is->listener.listener;
+		bool wanted = false;
+
+		for (unsigned int w = 0; w < plan->want_count; w++)
+			wanted |= !memcmp(&plan->want[w].addr, &is->addr, sizeof(is->addr));
+		if (!wanted)
+			bpf_map_delete_elem(plane->map[PLANE_ADDRS], &is->addr);
+		if (slot < CS_MAX_LISTENERS && !kept[slot])
+			bpf_map_delete_elem(plane->map[PLANE_LISTENERS], &slot);
+	}
+}
+
+static void remove_services(const struct plane *plane, const struct plan *plan)
+{
+	static const struct cs_service none;
+
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (!plan->service[id].used || plan->wanted[id])
+			continue;
+		bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &none, BPF_ANY);
+		bpf_map_delete_elem(plane->map[PLANE_CIDS], &id);
+		bpf_map_delete_elem(plane->map[PLANE_USAGE], &id);
+	}
+}
+
+int plane_sync(struct plane *plane, const struct config *config, struct error *error)
+{
+	_cleanup_free_ struct plan *plan = calloc(1, sizeof(*plan));
+	int err;
+
+	if (!plan)
+		return error_set(error, -ENOMEM, "out of memory");
+	err = plan_all(plane, config, plan, error);
+	if (err)
+		return err;
+	err = apply_services(plane, plan);
+	if (!err)
+		err = apply_addresses(plane, plan);
+	if (err)
+		return plane_libbpf_error(error, err, "services");
+	remove_addresses(plane, plan);
+	remove_services(plane, plan);
+	return 0;
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * In a service with shared_table = no the daemon writes the table.  What need not be known to
+ * have happened (retire, a path change) waits in a batch; what must (issue, stray) sends the
+ * batch with itself at its end and waits for the answer.  So the order is the caller's.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "lib/internal.h"
+
+/* What is batched makes the handle's descriptor readable: the caller's loop will send it. */
+static void announce(struct cidsteer *handle, uint32_t events)
+{
+	struct epoll_event event = { .events = events };
+
+	epoll_ctl(handle->poll, EPOLL_CTL_MOD, handle->control, &event);
+}
+
+static size_t batch_bytes(const struct cidsteer *handle)
+{
+	return offsetof(struct cs_msg_write, write) +
+	       handle->batch.count * sizeof(handle->batch.write[0]);
+}
+
+/* A daemon that answers wrong, or not at all, is given up: the order would be lost. */
+static int give_up(struct cidsteer *handle, int err)
+{
+	link_lost(handle);
+	return err;
+}
+
+static int take_answer(struct cidsteer *handle, int timeout_ms)
+{
+	struct cs_msg_written answer;
+	int received;
+
+	received = link_receive(handle, &answer, sizeof(answer), NULL, NULL, timeout_ms);
+	if (received == -EAGAIN)
+		return -EAGAIN;
+	if (received < 0)
+		return give_up(handle, received);
+	if ((size_t)received < offsetof(struct cs_msg_written, result) || !answer.count ||
+	    answer.count > CS_MAX_WRITES ||
+	    !link_is(&answer.head, received, CS_MSG_WRITTEN,
+		     offsetof(struct cs_msg_written, result) +
+			     answer.count * sizeof(answer.result[0])) ||
+	    answer.head.serial != handle->serial - handle->unanswered + 1)
+		return give_up(handle, -EPROTO);
+	handle->unanswered--;
+	handle->last_result = answer.result[answer.count - 1];
+	return 0;
+}
+
+/* Takes answers until at most @leave are outstanding. */
+int batch_answers(struct cidsteer *handle, uint32_t leave, int timeout_ms)
+{
+	while (handle->unanswered > leave) {
+		int err = take_answer(handle, timeout_ms);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int batch_flush(struct cidsteer *handle)
+{
+	int err;
+
+	if (handle->control < 0)
+		return -ENOTCONN;
+	if (!handle->batch.count)
+		return 0;
+	err = batch_answers(handle, MAX_UNANSWERED - 1, handle->timeout_ms);
+	if (err)
+		return err;
+	err = link_send(handle, &handle->batch.head, CS_MSG_WRITE, batch_bytes(handle), NULL, 0);
+	if (err)
+		return give_up(handle, err);
+	handle->batch.count = 0;
+	handle->unanswered++;
+	announce(handle, EPOLLIN);
+	return 0;
+}
+
+int batch_add(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len)
+{
+	struct cs_write *write;
+	int err;
+
+	if (handle->control < 0)
+		return -ENOTCONN;
+	if (handle->batch.count == CS_MAX_WRITES) {
+		err = batch_flush(handle);
+		if (err)
+			return err;
+	}
+	if (!handle->batch.count)
+		announce(handle, EPOLLIN | EPOLLOUT);
+	write = &handle->batch.write[handle->batch.count++];
+	memset(write, 0, sizeof(*write));
+	write->kind = kind;
+	write->len = len;
+	if (len)
+		memcpy(write->cid, cid, len);
+	return 0;
+}
+
+int batch_call(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len)
+{
+	int err = batch_add(handle, kind, cid, len);
+
+	if (!err)
+		err = batch_flush(handle);
+	if (!err)
+		err = batch_answers(handle, 0, handle->timeout_ms);
+	return err ? err : handle->last_result;
+}

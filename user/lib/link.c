@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/internal.h"
+
+#define MAX_FDS CS_MAX_SERVICE_LISTENERS
+
+union control_buffer {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
+};
+
+int link_connect(struct cidsteer *handle, const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct epoll_event event = { .events = EPOLLIN };
+	int fd;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	handle->control = fd;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    epoll_ctl(handle->poll, EPOLL_CTL_ADD, fd, &event))
+		return -errno;
+	return 0;
+}
+
+/* From here on the handle's descriptor is quiet; the routes stay. */
+void link_lost(struct cidsteer *handle)
+{
+	if (handle->control < 0)
+		return;
+	epoll_ctl(handle->poll, EPOLL_CTL_DEL, handle->control, NULL);
+	close(handle->control);
+	handle->control = -1;
+	handle->unanswered = 0;
+	handle->batch.count = 0;
+}
+
+/* Waits until @events; returns 0 or a negative errno. */
+static int wait_for(int fd, short events, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+	int ready;
+
+	do {
+		ready = poll(&poll_fd, 1, timeout_ms);
+	} while (ready < 0 && errno == EINTR);
+	if (ready < 0)
+		return -errno;
+	return ready ? 0 : timeout_ms ? -ETIMEDOUT : -EAGAIN;
+}
+
+static void put_fds(struct msghdr *msg, union control_buffer *control, const int *fds,
+		    size_t count)
+{
+	struct cmsghdr *cmsg;
+
+	if (!count)
+		return;
+	msg->msg_control = control->bytes;
+	msg->msg_controllen = CMSG_SPACE(count * sizeof(int));
+	cmsg = CMSG_FIRSTHDR(msg);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
+}
+
+int link_send(struct cidsteer *handle, struct cs_msg *message, uint16_t type, size_t bytes,
+	      const int *fds, size_t count)
+{
+	struct iovec iov = { message, bytes };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union control_buffer control = {};
+	ssize_t sent;
+	int err;
+
+	if (handle->control < 0)
+		return -ENOTCONN;
+	if (count > MAX_FDS)
+		return -EINVAL;
+	message->magic = CS_PROTOCOL_MAGIC;
+	message->version = CS_PROTOCOL_VERSION;
+	message->type = type;
+	message->bytes = bytes;
+	message->serial = ++handle->serial;
+	put_fds(&msg, &control, fds, count);
+	for (;;) {
+		sent = sendmsg(handle->control, &msg, MSG_NOSIGNAL);
+		if (sent >= 0)
+			return 0;
+		if (errno == EPIPE || errno == ECONNRESET)
+			return -ENOTCONN;
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		err = wait_for(handle->control, POLLOUT, handle->timeout_ms);
+		if (err)
+			return err;
+	}
+}
+
+static void take_fds(struct msghdr *msg, int *fds, size_t *count)
+{
+	size_t room = count ? *count : 0, got = 0;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		int fd;
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+			if (got < room)
+				fds[got++] = fd;
+			else
+				close(fd);
+		}
+	}
+	if (count)
+		*count = got;
+}
+
+int link_receive(struct cidsteer *handle, void *message, size_t size, int *fds, size_t *count,
+		 int timeout_ms)
+{
+	struct iovec iov = { message, size };
+	union control_buffer control;
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	ssize_t received;
+	int err;
+
+	if (handle->control < 0)
+		return -ENOTCONN;
+	err = wait_for(handle->control, POLLIN, timeout_ms);
+	if (err)
+		return err;
+	received = recvmsg(handle->control, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (received < 0 && errno != ECONNRESET)
+		return -errno;
+	if (received <= 0)
+		return -ENOTCONN;
+	take_fds(&msg, fds, count);
+	return received;
+}
+
+bool link_is(const struct cs_msg *message, size_t received, uint16_t type, size_t bytes)
+{
+	return received >= sizeof(*message) && message->magic == CS_PROTOCOL_MAGIC &&
+	       message->version == CS_PROTOCOL_VERSION && message->type == type &&
+	       message->bytes == received && received == bytes;
+}
