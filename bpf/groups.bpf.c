@@ -81,6 +81,7 @@ int cs_groups(struct bpf_iter__udp *ctx)
 	struct cs_member member = {};
 	struct sock_reuseport *group;
 	struct sock *sk;
+	__u32 ipv4;
 
 	if (!udp)
 		return 0;
@@ -97,10 +98,12 @@ int cs_groups(struct bpf_iter__udp *ctx)
 	member.prog_id = BPF_CORE_READ(group, prog, aux, id);
 	member.family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	member.port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	if (member.family == AF_INET6)
+	if (member.family == AF_INET6) {
 		BPF_CORE_READ_INTO(&member.ip, sk, __sk_common.skc_v6_rcv_saddr);
-	else
-		BPF_CORE_READ_INTO(&member.ip[12], sk, __sk_common.skc_rcv_saddr);
+	} else {
+		ipv4 = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		__builtin_memcpy(&member.ip[12], &ipv4, sizeof(ipv4));
+	}
 	bpf_seq_write(ctx->meta->seq, &member, sizeof(member));
 	return 0;
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Interfaces of this network namespace that have a program at their XDP hook. */
+#ifndef CS_ATTACHED_H
+#define CS_ATTACHED_H
+
+#include <jansson.h>
+#include <net/if.h>
+
+#include "common/error.h"
+#include "dataplane/attach.h"
+
+struct attached {
+	char name[IFNAMSIZ];
+	struct attach_info info;
+};
+
+/* The caller frees @list.  Returns 0 or a negative errno. */
+int attached_read(const struct plane *plane, struct attached **list, unsigned int *count,
+		  struct error *error);
+
+/* "native", "generic" */
+const char *attached_mode(const struct attach_info *info);
+
+/* "eth0: attached, native", and the note on a line of its own unless it is empty. */
+void attached_print(const char *interface, const struct attach_info *info,
+		    const struct error *note);
+
+json_t *attached_json(const char *interface, const struct attach_info *info);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What main.c and the commands agree on: arguments, results, and who prints what is wrong. */
+#ifndef CS_CLI_H
+#define CS_CLI_H
+
+#include <stdbool.h>
+
+/* Results of a command, which are exit codes. */
+#define CLI_DONE 0
+#define CLI_FAILED 1
+#define CLI_MISUSE 2
+#define CLI_DEGRADED 3
+#define CLI_NOT_STEERING 4
+
+struct args {
+	const char *command;
+	const char *dir;    /* pins */
+	const char *config; /* file */
+	bool json;
+	bool force;
+	const char *mode, *service, *hex; /* NULL: not given */
+	char **operand;
+	int operands;
+};
+
+/* Each prints "cidsteer: command: what: reason" and returns its exit code. */
+int fail(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int misuse(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+int cmd_load(const struct args *args);
+int cmd_unload(const struct args *args);
+int cmd_attach(const struct args *args);
+int cmd_detach(const struct args *args);
+int cmd_status(const struct args *args);
+int cmd_workers(const struct args *args);
+int cmd_counters(const struct args *args);
+int cmd_lookup(const struct args *args);
+int cmd_explain(const struct args *args);
+
+#endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* attach, detach */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/attached.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/view.h"
+
+static int parse_mode(const char *text, enum attach_mode *mode)
+{
+	if (!text || !strcmp(text, "auto"))
+		*mode = ATTACH_AUTO;
+	else if (!strcmp(text, "native"))
+		*mode = ATTACH_NATIVE;
+	else if (!strcmp(text, "generic"))
+		*mode = ATTACH_GENERIC;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int print_attached(const struct args *args, const struct attach_info *info,
+			  const struct error *note)
+{
+	const char *interface = args->operand[0];
+	json_t *made;
+
+	if (!args->json) {
+		attached_print(interface, info, note);
+		return CLI_DONE;
+	}
+	made = attached_json(interface, info);
+	if (made && note->line[0])
+		json_object_set_new(made, "note", json_string(note->line));
+	return json_print(made) ? fail(args, "out of memory") : CLI_DONE;
+}
+
+int cmd_attach(const struct args *args)
+{
+	const char *interface = args->operand[0];
+	struct plane plane = PLANE_INIT;
+	struct attach_info info;
+	struct error note, error;
+	enum attach_mode mode;
+	int err;
+
+	if (parse_mode(args->mode, &mode))
+		return misuse(args, "--mode %s: not native, generic or auto", args->mode);
+	err = plane_open(&plane, args->dir, &error);
+	if (!err)
+		err = attach_interface(&plane, interface, mode, &note, &error);
+	if (!err)
+		err = attach_query(&plane, interface, &info, &error);
+	plane_close(&plane);
+	if (err)
+		return fail(args, "%s", error.line);
+	return print_attached(args, &info, &note);
+}
+
+int cmd_detach(const struct args *args)
+{
+	const char *interface = args->operand[0];
+	_cleanup_view_ struct view *view = NULL;
+	struct error error;
+	char text[512];
+
+	if (view_open(&view, args->dir, &error))
+		return fail(args, "%s", error.line);
+	if (!args->force && view_name_workers(view, text, sizeof(text)))
+		return fail(args, "%s: still registered: %s; stop the server, or use --force",
+			    interface, text);
+	if (detach_interface(&view->plane, interface, &error))
+		return fail(args, "%s", error.line);
+	if (!args->json)
+		printf("%s: detached\n", interface);
+	else if (json_print(json_pack("{s:s, s:s}", "interface", interface, "state", "none")))
+		return fail(args, "out of memory");
+	return CLI_DONE;
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* load, unload */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/attached.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/view.h"
+#include "common/cleanup.h"
+#include "dataplane/attach.h"
+#include "dataplane/config.h"
+#include "dataplane/plane.h"
+
+static void print_loaded(const struct args *args, const struct config *config, bool adopted)
+{
+	unsigned int listeners = 0;
+
+	for (unsigned int i = 0; i < config->count; i++)
+		listeners += config->service[i].listen_count;
+	if (args->json) {
+		json_print(json_pack("{s:b, s:i, s:i, s:s}", "adopted", adopted, "services",
+				     config->count, "listeners", listeners, "bpffs", args->dir));
+		return;
+	}
+	printf("%s: %u service%s, %u listener%s, pinned in %s\n", adopted ? "adopted" : "loaded",
+	       config->count, config->count == 1 ? "" : "s", listeners, listeners == 1 ? "" : "s",
+	       args->dir);
+}
+
+/* An interface without XDP is steered all the same: said, not fatal, but not success either. */
+static int attach_configured(const struct args *args, const struct plane *plane,
+			     const struct config *config)
+{
+	struct error note, error;
+	int result = CLI_DONE;
+
+	for (unsigned int s = 0; s < config->count; s++) {
+		const struct config_service *service = &config->service[s];
+
+		for (unsigned int i = 0; i < service->interface_count; i++) {
+			struct attach_info info = {};
+			int err = attach_query(plane, service->interface[i], &info, &error);
+
+			if (!err && info.state == ATTACH_OURS)
+				continue;
+			if (!err)
+				err = attach_interface(plane, service->interface[i], ATTACH_AUTO,
+						       &note, &error);
+			if (!err)
+				err = attach_query(plane, service->interface[i], &info, &error);
+			if (err)
+				result = fail(args, "%s", error.line);
+			else if (!args->json)
+				attached_print(service->interface[i], &info, &note);
+		}
+	}
+	return result;
+}
+
+/* Needs plane_lock(); on failure what was not there before is not there again. */
+static int load_and_sync(struct plane *plane, const struct config *config, bool *adopted,
+			 struct error *error)
+{
+	struct error ignored;
+	int err = plane_load(plane, adopted, error);
+
+	if (err) {
+		rmdir(plane->dir); /* plane_lock() made it; with pins in it, it stays */
+		return err;
+	}
+	err = plane_sync(plane, config, error);
+	if (err && !*adopted)
+		plane_unload(plane, &ignored);
+	return err;
+}
+
+int cmd_load(const struct args *args)
+{
+	_cleanup_free_ struct config *config = NULL;
+	struct plane plane = PLANE_INIT;
+	struct error error;
+	bool adopted;
+	int result;
+
+	if (config_read(args->config, &config, &error))
+		return fail(args, "%s", error.line);
+	if (plane_lock(&plane, args->dir, &error) ||
+	    load_and_sync(&plane, config, &adopted, &error)) {
+		plane_close(&plane);
+		return fail(args, "%s", error.line);
+	}
+	print_loaded(args, config, adopted);
+	result = attach_configured(args, &plane, config);
+	plane_close(&plane);
+	return result;
+}
+
+/* Nobody may need what is taken away. */
+static int check_unused(const struct args *args, const struct view *view,
+			const struct attached *attached, unsigned int count)
+{
+	char text[512];
+
+	if (args->force)
+		return CLI_DONE;
+	if (view_name_workers(view, text, sizeof(text)))
+		return fail(args, "still registered: %s; stop the server, or use --force", text);
+	for (unsigned int i = 0; i < count; i++) {
+		if (attached[i].info.state == ATTACH_OURS)
+			return fail(args,
+				    "attached to %s: run cidsteer detach %s first, or use "
+				    "--force",
+				    attached[i].name, attached[i].name);
+	}
+	return CLI_DONE;
+}
+
+static int unload_view(const struct args *args, const struct view *view)
+{
+	_cleanup_free_ struct attached *attached = NULL;
+	unsigned int count = 0;
+	struct error error;
+	int result;
+
+	if (attached_read(&view->plane, &attached, &count, &error))
+		return fail(args, "%s", error.line);
+	result = check_unused(args, view, attached, count);
+	for (unsigned int i = 0; i < count && !result; i++) {
+		if (attached[i].info.state != ATTACH_OURS)
+			continue;
+		if (detach_interface(&view->plane, attached[i].name, &error))
+			result = fail(args, "%s", error.line);
+	}
+	return result;
+}
+
+/* The lock first, so that nobody registers between the look and the end. */
+static int unload_locked(const struct args *args, struct plane *plane)
+{
+	_cleanup_view_ struct view *view = NULL;
+	struct error error;
+	int err = view_open(&view, args->dir, &error);
+	int result = err ? CLI_DONE : unload_view(args, view);
+
+	if (result)
+		return result;
+	if (err && !(err == -EPROTO && args->force))
+		return fail(args, "%s", error.line);
+	if (plane_unload(plane, &error))
+		return fail(args, "%s", error.line);
+	if (!args->json)
+		printf("unloaded: %s is gone\n", args->dir);
+	else if (json_print(json_pack("{s:s}", "unloaded", args->dir)))
+		return fail(args, "out of memory");
+	return CLI_DONE;
+}
+
+int cmd_unload(const struct args *args)
+{
+	struct plane plane = PLANE_INIT;
+	struct error error;
+	int result, err;
+
+	/* plane_lock() would make the directory. */
+	err = plane_open(&plane, args->dir, &error);
+	plane_close(&plane);
+	if (err == -ENOENT)
+		return fail(args, "%s", error.line);
+	if (plane_lock(&plane, args->dir, &error))
+		result = fail(args, "%s", error.line);
+	else
+		result = unload_locked(args, &plane);
+	plane_close(&plane);
+	return result;
+}

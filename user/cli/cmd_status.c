@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/status.h"
+#include "common/cleanup.h"
+
+static const char *const words[] = {
+	[WORD_STEERING] = "steering",
+	[WORD_DEGRADED] = "degraded",
+	[WORD_NOT_STEERING] = "not steering",
+};
+#define WORD_WIDTH 12
+
+static const int exit_codes[] = {
+	[WORD_STEERING] = CLI_DONE,
+	[WORD_DEGRADED] = CLI_DEGRADED,
+	[WORD_NOT_STEERING] = CLI_NOT_STEERING,
+};
+
+static void status_free(struct status **status)
+{
+	if (!*status)
+		return;
+	view_close(&(*status)->view);
+	free((*status)->attached);
+	free(*status);
+}
+
+static void note(struct status *status, const char *line)
+{
+	if (status->notes < STATUS_NOTES)
+		error_set(&status->note[status->notes++], 0, "%s", line);
+}
+
+static bool all_are_here(const struct status *status)
+{
+	for (unsigned int i = 0; i < status->services; i++) {
+		if (!view_is_here(status->view, status->service[i].view))
+			return false;
+	}
+	return true;
+}
+
+static void look_at_kernel(struct status *status)
+{
+	struct error error;
+
+	if (!all_are_here(status)) {
+		note(status, "loaded from another network namespace: groups of sockets and "
+			     "interfaces there are not looked at");
+		return;
+	}
+	if (attached_read(&status->view->plane, &status->attached, &status->attached_count, &error))
+		note(status, error.line);
+	findings_of_interfaces(status);
+	if (findings_of_groups(status, &error))
+		note(status, error.line);
+}
+
+static int status_read(struct status *status, const char *dir, struct error *error)
+{
+	int err = view_open(&status->view, dir, error);
+
+	/* Somebody asked whether it steers: these are answers. */
+	if (err == -ENOENT || err == -EPROTO) {
+		view_close(&status->view);
+		findings_add(&status->findings, WORD_NOT_STEERING, "", "%s", error->line);
+		status->word = WORD_NOT_STEERING;
+		return 0;
+	}
+	if (err)
+		return err;
+	status->services = status->view->services;
+	for (unsigned int i = 0; i < status->services; i++) {
+		status->service[i].view = &status->view->service[i];
+		findings_of_service(status->view, &status->service[i]);
+	}
+	if (!status->services)
+		findings_add(&status->findings, WORD_NOT_STEERING,
+			     "cidsteer load, or start cidsteerd", "no service is set up");
+	look_at_kernel(status);
+	status->word = status->findings.word;
+	for (unsigned int i = 0; i < status->services; i++) {
+		if (status->service[i].findings.word > status->word)
+			status->word = status->service[i].findings.word;
+	}
+	return 0;
+}
+
+/* The lines of one row: name and word stand on the first. */
+struct row {
+	const char *name, *word;
+	int width; /* of names */
+};
+
+static void print_line(struct row *row, const char *text)
+{
+	int column = printf("%-*s  %-*s  ", row->width, row->name, WORD_WIDTH, row->word);
+
+	print_wrapped(text, column);
+	row->name = row->word = "";
+}
+
+/* What to do stands once, behind the last of several findings that ask for it. */
+static void print_findings(struct row *row, const struct findings *findings)
+{
+	int column = row->width + WORD_WIDTH + 4;
+
+	for (unsigned int i = 0; i < findings->count; i++) {
+		const struct finding *finding = &findings->list[i];
+		char text[sizeof(finding->reason) + sizeof(finding->action) + 2];
+
+		if (!finding->action[0] ||
+		    (i + 1 < findings->count && !strcmp(finding->action, finding[1].action))) {
+			print_line(row, finding->reason);
+			continue;
+		}
+		snprintf(text, sizeof(text), "%s: %s", finding->reason, finding->action);
+		if (strstr(finding->reason, ": ") || column + strlen(text) > OUTPUT_COLUMNS) {
+			print_line(row, finding->reason);
+			print_line(row, finding->action);
+		} else {
+			print_line(row, text);
+		}
+	}
+}
+
+static void print_sums(struct row *row, const struct status_service *service)
+{
+	unsigned int workers = service->active + service->draining;
+	char text[512] = "";
+
+	if (!workers && !service->reaping)
+		return;
+	append(text, sizeof(text), "%u worker%s", workers, workers == 1 ? "" : "s");
+	if (service->draining)
+		append(text, sizeof(text), " (%u draining)", service->draining);
+	if (service->reaping)
+		append(text, sizeof(text), ", %u being reaped", service->reaping);
+	append(text, sizeof(text), ", %s route%s, %s path change%s survived, %s stray%s",
+	       NUMBER(service->routes), service->routes == 1 ? "" : "s",
+	       NUMBER(service->usage.path_changes), service->usage.path_changes == 1 ? "" : "s",
+	       NUMBER(service->usage.strays), service->usage.strays == 1 ? "" : "s");
+	if (service->usage.refused)
+		append(text, sizeof(text), ", %s refused", NUMBER(service->usage.refused));
+	print_line(row, text);
+}
+
+static void print_places(struct row *row, const struct status *status,
+			 const struct status_service *service)
+{
+	char text[2048] = "";
+	const char *separator = "";
+
+	for (unsigned int i = 0; i < status->attached_count; i++) {
+		if (status->attached[i].info.state != ATTACH_OURS)
+			continue;
+		append(text, sizeof(text), "%s%s %s XDP", separator, status->attached[i].name,
+		       attached_mode(&status->attached[i].info));
+		separator = ", ";
+	}
+	if (!*separator && view_is_here(status->view, service->view))
+		append(text, sizeof(text), "no XDP attached");
+	separator = text[0] ? "; " : "";
+	for (unsigned int i = 0; i < service->view->listeners; i++) {
+		append(text, sizeof(text), "%s%s%s", separator, service->view->listener[i].text,
+		       service->view->listener[i].dual ? " dual-stack" : "");
+		separator = ", ";
+	}
+	print_line(row, text);
+}
+
+static void status_print(const struct status *status)
+{
+	struct row row = { "", "", status->services ? 0 : strlen("cidsteer") };
+
+	for (unsigned int i = 0; i < status->services; i++) {
+		int len = strlen(status->service[i].view->name);
+
+		row.width = len > row.width ? len : row.width;
+	}
+	for (unsigned int i = 0; i < status->services; i++) {
+		const struct status_service *service = &status->service[i];
+
+		row.name = service->view->name;
+		row.word = words[service->findings.word];
+		print_findings(&row, &service->findings);
+		print_sums(&row, service);
+		print_places(&row, status, service);
+	}
+	if (status->findings.count) {
+		row.name = status->services ? "-" : "cidsteer";
+		row.word = words[status->findings.word];
+		print_findings(&row, &status->findings);
+	}
+	for (unsigned int i = 0; i < status->notes; i++)
+		printf("note: %s\n", status->note[i].line);
+}
+
+static json_t *findings_json(const struct findings *findings)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < findings->count; i++) {
+		const struct finding *finding = &findings->list[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "word",
+						      words[finding->word], "reason",
+						      finding->reason, "action", finding->action));
+	}
+	return list;
+}
+
+static json_t *service_json(const struct status_service *service)
+{
+	const struct view_service *view = service->view;
+	json_t *listeners = json_array();
+
+	for (unsigned int i = 0; i < view->listeners; i++)
+		json_array_append_new(listeners,
+				      json_pack("{s:s, s:b}", "address", view->listener[i].text,
+						"dual_stack", view->listener[i].dual));
+	return json_pack("{s:s, s:s, s:{s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+			 "name", view->name, "word", words[service->findings.word], "workers",
+			 "active", service->active, "draining", service->draining, "reaping",
+			 service->reaping, "routes", (json_int_t)service->routes, "provisional",
+			 (json_int_t)service->usage.provisional, "max_cids",
+			 (json_int_t)view->settings.max_cids, "refused",
+			 (json_int_t)service->usage.refused, "path_changes",
+			 (json_int_t)service->usage.path_changes, "strays",
+			 (json_int_t)service->usage.strays, "listeners", listeners, "findings",
+			 findings_json(&service->findings));
+}
+
+static json_t *status_json(const struct status *status)
+{
+	json_t *services = json_array(), *interfaces = json_array(), *notes = json_array();
+
+	for (unsigned int i = 0; i < status->services; i++)
+		json_array_append_new(services, service_json(&status->service[i]));
+	for (unsigned int i = 0; i < status->attached_count; i++)
+		json_array_append_new(interfaces, attached_json(status->attached[i].name,
+								&status->attached[i].info));
+	for (unsigned int i = 0; i < status->notes; i++)
+		json_array_append_new(notes, json_string(status->note[i].line));
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "word", words[status->word], "services",
+			 services, "interfaces", interfaces, "findings",
+			 findings_json(&status->findings), "notes", notes);
+}
+
+int cmd_status(const struct args *args)
+{
+	struct status *status __attribute__((cleanup(status_free))) = calloc(1, sizeof(*status));
+	struct error error;
+
+	if (!status)
+		return fail(args, "out of memory");
+	if (status_read(status, args->dir, &error))
+		return fail(args, "%s", error.line);
+	if (!args->json)
+		status_print(status);
+	else if (json_print(status_json(status)))
+		return fail(args, "out of memory");
+	return exit_codes[status->word];
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Sockets in SO_REUSEPORT groups, and who holds them. */
+#ifndef CS_GROUPS_H
+#define CS_GROUPS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+#include "core/member.h"
+
+/*
+ * groups_read - all UDP sockets in groups of this network namespace
+ * @members:	receives them; the caller frees
+ *
+ * Returns 0, -EPERM, -E2BIG, or what an old kernel says to a UDP iterator or to CO-RE.
+ */
+int groups_read(struct cs_member **members, size_t *count, struct error *error);
+
+struct owner {
+	__u64 inode;
+	pid_t pid; /* one of those that hold the socket; 0: none that can be seen */
+};
+
+/* Finds the pid of each inode, in one walk through /proc. */
+void owners_find(struct owner *owners, size_t count);
+
+#endif

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* cidsteer, the operator's command.  Commands and options are rows; usage is made from them. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "dataplane/plane.h"
+
+#ifndef CIDSTEER_VERSION
+#define CIDSTEER_VERSION "unknown"
+#endif
+
+#define DEFAULT_CONFIG "/etc/cidsteer.conf"
+
+enum option_id {
+	OPTION_JSON = 256,
+	OPTION_BPFFS,
+	OPTION_CONFIG,
+	OPTION_FORCE,
+	OPTION_MODE,
+	OPTION_SERVICE,
+	OPTION_HEX,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+#define BIT(option) (1u << ((option)-OPTION_JSON))
+#define EVERYWHERE                                                                                 \
+	(BIT(OPTION_JSON) | BIT(OPTION_BPFFS) | BIT(OPTION_CONFIG) | BIT(OPTION_HELP) |            \
+	 BIT(OPTION_VERSION))
+
+static const struct option_row {
+	const char *name, *argument, *help;
+	enum option_id id;
+} option_rows[] = {
+	{ "json", NULL, "print JSON", OPTION_JSON },
+	{ "bpffs", "DIR", "where the pins are: $CIDSTEER_BPFFS, /sys/fs/bpf/cidsteer",
+	  OPTION_BPFFS },
+	{ "config", "FILE", "configuration: $CIDSTEER_CONFIG, " DEFAULT_CONFIG, OPTION_CONFIG },
+	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
+	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
+	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
+	{ "hex", "PACKET", "an Ethernet frame or an IP packet", OPTION_HEX },
+	{ "help", NULL, "print this", OPTION_HELP },
+	{ "version", NULL, "print the version", OPTION_VERSION },
+};
+#define OPTION_ROWS (sizeof(option_rows) / sizeof(option_rows[0]))
+
+static const struct command {
+	const char *name, *synopsis, *help;
+	unsigned int options; /* besides EVERYWHERE */
+	int operands;	      /* exactly so many */
+	int (*run)(const struct args *args);
+} commands[] = {
+	{ "load", "", "load and pin the programs and maps, set up services, attach", 0, 0,
+	  cmd_load },
+	{ "unload", "[--force]", "take away everything that load has pinned", BIT(OPTION_FORCE), 0,
+	  cmd_unload },
+	{ "attach", "IFACE [--mode MODE]", "put the XDP program on an interface", BIT(OPTION_MODE),
+	  1, cmd_attach },
+	{ "detach", "IFACE [--force]", "take the XDP program off an interface", BIT(OPTION_FORCE),
+	  1, cmd_detach },
+	{ "status", "", "say of each service whether it is steered, and if not, why", 0, 0,
+	  cmd_status },
+	{ "workers", "", "list the registered workers", 0, 0, cmd_workers },
+	{ "counters", "", "print what the programs counted", 0, 0, cmd_counters },
+	{ "lookup", "CID [--service NAME]", "find the worker that issued a connection ID",
+	  BIT(OPTION_SERVICE), 1, cmd_lookup },
+	{ "explain", "--hex PACKET", "say where a packet would go and why; counts nothing",
+	  BIT(OPTION_HEX), 0, cmd_explain },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void complain(const struct args *args, const char *format, va_list list)
+{
+	fflush(stdout);
+	fprintf(stderr, "cidsteer: ");
+	if (args->command)
+		fprintf(stderr, "%s: ", args->command);
+	vfprintf(stderr, format, list);
+	fputc('\n', stderr);
+}
+
+int fail(const struct args *args, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	complain(args, format, list);
+	va_end(list);
+	return CLI_FAILED;
+}
+
+int misuse(const struct args *args, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	complain(args, format, list);
+	va_end(list);
+	return CLI_MISUSE;
+}
+
+static void print_option(const struct option_row *row)
+{
+	char left[32];
+
+	snprintf(left, sizeof(left), "--%s %s", row->name, row->argument ? row->argument : "");
+	printf("  %-18s %s\n", left, row->help);
+}
+
+static int print_help(const struct command *command)
+{
+	unsigned int shown = EVERYWHERE | (command ? command->options : ~0u);
+
+	if (command)
+		printf("usage: cidsteer %s%s%s\n%s\n\n", command->name,
+		       *command->synopsis ? " " : "", command->synopsis, command->help);
+	else
+		printf("usage: cidsteer [options] command\n\n");
+	for (size_t i = 0; i < COMMANDS && !command; i++)
+		printf("  %-9s%-23s %s\n", commands[i].name, commands[i].synopsis,
+		       commands[i].help);
+	if (!command)
+		putchar('\n');
+	for (size_t i = 0; i < OPTION_ROWS; i++) {
+		if (shown & BIT(option_rows[i].id))
+			print_option(&option_rows[i]);
+	}
+	if (!command || command->run == cmd_status)
+		printf("\nstatus exits with 0 (all steering), 3 (something degraded), 4 (something "
+		       "not steering).\n");
+	return CLI_DONE;
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static void take_option(struct args *args, int id)
+{
+	switch (id) {
+	case OPTION_JSON:
+		args->json = true;
+		break;
+	case OPTION_BPFFS:
+		args->dir = optarg;
+		break;
+	case OPTION_CONFIG:
+		args->config = optarg;
+		break;
+	case OPTION_FORCE:
+		args->force = true;
+		break;
+	case OPTION_MODE:
+		args->mode = optarg;
+		break;
+	case OPTION_SERVICE:
+		args->service = optarg;
+		break;
+	case OPTION_HEX:
+		args->hex = optarg;
+		break;
+	}
+}
+
+/* Options may stand before and behind the command; @given receives which there are. */
+static int parse_options(struct args *args, int argc, char **argv, unsigned int *given)
+{
+	struct option options[OPTION_ROWS + 1] = {};
+	int id;
+
+	for (size_t i = 0; i < OPTION_ROWS; i++)
+		options[i] = (struct option){ option_rows[i].name, !!option_rows[i].argument, NULL,
+					      option_rows[i].id };
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (id == ':')
+			return misuse(args, "%s: its value is missing", argv[optind - 1]);
+		if (id == '?')
+			return misuse(args, "%s: there is no such option; see cidsteer --help",
+				      argv[optind - 1]);
+		id = id == 'h' ? OPTION_HELP : id;
+		*given |= BIT(id);
+		take_option(args, id);
+	}
+	return CLI_DONE;
+}
+
+static int check_usage(const struct args *args, const struct command *command, unsigned int given)
+{
+	for (size_t i = 0; i < OPTION_ROWS; i++) {
+		if (given & ~(command->options | EVERYWHERE) & BIT(option_rows[i].id))
+			return misuse(args, "--%s is not for this command", option_rows[i].name);
+	}
+	if (args->operands > command->operands)
+		return misuse(args, "%s: one word too many; see cidsteer %s --help",
+			      args->operand[command->operands], command->name);
+	if (args->operands < command->operands)
+		return misuse(args, "its operand is missing: cidsteer %s %s", command->name,
+			      command->synopsis);
+	return CLI_DONE;
+}
+
+static int run(int argc, char **argv)
+{
+	const char *config = getenv("CIDSTEER_CONFIG");
+	struct args args = { .dir = plane_default_dir(),
+			     .config = config && *config ? config : DEFAULT_CONFIG };
+	const struct command *command = NULL;
+	unsigned int given = 0;
+	int result = parse_options(&args, argc, argv, &given);
+
+	if (result)
+		return result;
+	if (optind < argc) {
+		command = find_command(argv[optind]);
+		if (!command)
+			return misuse(&args, "%s: there is no such command; see cidsteer --help",
+				      argv[optind]);
+		args.command = command->name;
+		args.operand = argv + optind + 1;
+		args.operands = argc - optind - 1;
+	}
+	if (given & BIT(OPTION_HELP))
+		return print_help(command);
+	if (given & BIT(OPTION_VERSION)) {
+		printf("cidsteer %s, layout %d\n", CIDSTEER_VERSION, CS_LAYOUT);
+		return CLI_DONE;
+	}
+	if (!command)
+		return misuse(&args, "a command is missing; see cidsteer --help");
+	result = check_usage(&args, command, given);
+	return result ? result : command->run(&args);
+}
+
+int main(int argc, char **argv)
+{
+	int result = run(argc, argv);
+
+	if ((fflush(stdout) || ferror(stdout)) && result != CLI_MISUSE) {
+		perror("cidsteer: standard output");
+		return CLI_FAILED;
+	}
+	return result;
+}

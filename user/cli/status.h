@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Is each service steered?  Everything here fails open to the kernel's own hash, so that a
+ * service which is not steered looks well from outside: whatever makes it so is a finding, with
+ * its reason and what to do.  A word is the worst of its findings.
+ */
+#ifndef CS_STATUS_H
+#define CS_STATUS_H
+
+#include "cli/attached.h"
+#include "cli/view.h"
+
+enum word {
+	WORD_STEERING,
+	WORD_DEGRADED, /* most packets go right */
+	WORD_NOT_STEERING,
+};
+
+struct finding {
+	enum word word;
+	char reason[512];
+	char action[192];
+};
+
+/* More than these count for the word, but are not listed. */
+#define FINDINGS_MAX 24
+
+struct findings {
+	enum word word;
+	unsigned int count;
+	struct finding list[FINDINGS_MAX]; /* the worst first */
+};
+
+struct status_service {
+	const struct view_service *view;
+	unsigned int active, draining, reaping; /* workers */
+	__u64 routes;
+	struct cs_usage usage; /* sum of its live workers; strays, path_changes: and of the gone */
+	struct findings findings;
+};
+
+#define STATUS_NOTES 4
+
+struct status {
+	struct view *view; /* NULL: nothing that can be read is loaded */
+	unsigned int services;
+	struct status_service service[CS_MAX_SERVICES];
+	unsigned int attached_count;
+	struct attached *attached;
+	struct findings findings; /* of no one service */
+	enum word word;		  /* the worst of all */
+	unsigned int notes;
+	struct error note[STATUS_NOTES]; /* what could not be looked at, and is no finding */
+};
+
+/* Adds a finding; @action is what to do. */
+void findings_add(struct findings *findings, enum word word, const char *action, const char *reason,
+		  ...) __attribute__((format(printf, 4, 5)));
+
+/* What the maps say: workers, sockets, listeners, table. */
+void findings_of_service(const struct view *view, struct status_service *service);
+
+/* Foreign instances of cs_xdp. */
+void findings_of_interfaces(struct status *status);
+
+/* Other programs and unregistered sockets.  Returns 0, or why groups cannot be looked at. */
+int findings_of_groups(struct status *status, struct error *error);
+
+#endif

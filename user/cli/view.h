@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One look at the pinned maps, for printing.  Maps are input: ids, positions, names and lines
+ * in them are checked here, once.
+ */
+#ifndef CS_VIEW_H
+#define CS_VIEW_H
+
+#include "common/address.h"
+#include "common/error.h"
+#include "core/abi.h"
+#include "dataplane/plane.h"
+
+struct view_listener {
+	struct cs_addr addr;
+	char text[ADDRESS_TEXT];
+	__u16 id;      /* of all services: slot of cs_listeners */
+	__u8 position; /* in its service */
+	bool dual;     /* takes IPv4 too */
+};
+
+struct view_service {
+	__u32 id;
+	char name[CS_NAME_SIZE];
+	struct cs_service settings;
+	unsigned int listeners;
+	struct view_listener listener[CS_MAX_SERVICE_LISTENERS]; /* by position */
+};
+
+struct view {
+	struct plane plane;
+	unsigned int services;
+	struct view_service service[CS_MAX_SERVICES];
+	struct cs_worker worker[CS_MAX_WORKERS];
+};
+
+/* Returns what plane_open() does.  Undo with view_close(), in every case. */
+int view_open(struct view **view, const char *dir, struct error *error);
+void view_close(struct view **view);
+#define _cleanup_view_ __attribute__((cleanup(view_close)))
+
+/* NULL: there is no such service. */
+const struct view_service *view_service_by_id(const struct view *view, __u32 id);
+const struct view_service *view_service_by_name(const struct view *view, const char *name);
+
+/* Name of a worker's service, or "?". */
+const char *view_service_name(const struct view *view, const struct cs_worker *worker);
+
+/* "active", "draining", "reaping", "?" */
+const char *view_state(__u8 state);
+
+/* Active or draining: a worker that packets are sent to. */
+bool view_is_live(const struct cs_worker *worker);
+
+/* Is the service in the network namespace of this process? */
+bool view_is_here(const struct view *view, const struct view_service *service);
+
+/* Writes "worker 2 (h3, pid 811), ..." of those that are live.  Returns their number. */
+unsigned int view_name_workers(const struct view *view, char *text, size_t size);
+
+/* A service's usage lines; NULL: not to be had.  Undo with plane_unmap_usage(). */
+struct cs_usage *view_usage(const struct view *view, const struct view_service *service);
+
+/* Copies a line; all zero if @lines is NULL or has no such line. */
+struct cs_usage view_usage_line(const struct cs_usage *lines, __u32 line);
+
+/* Live routes.  Workers write the lines: a wrong one is no reason to print 2^64. */
+__u64 view_routes(const struct cs_usage *usage);
+
+#endif
