@@ -83,6 +83,7 @@ int cidsteer_open(struct cidsteer **handle, const char *service, const int *sock
  *   -EEXIST  an ID with the same 48-bit tag is issued, by this worker or another: choose
  *            another ID (by chance: about routes / 2^48)
  *   -ENOSPC  both buckets of the table are full: choose another ID, or see max_cids
+ *   -ESTALE  the daemon has declared this worker dead: open again
  *   -ECHILD  this handle belongs to the parent process
  *   in a service with shared_table = no also -ENOTCONN (the daemon is gone), -ETIMEDOUT
  */
@@ -101,7 +102,7 @@ int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t len);
  *   -EINVAL  @len is not 1..20
  *   -EEXIST  as for cidsteer_issue()
  *   -EDQUOT  this worker's share of provisional routes is used up, or the buckets are nearly full
- *   -ECHILD, -ENOTCONN, -ETIMEDOUT as for cidsteer_issue()
+ *   -ESTALE, -ECHILD, -ENOTCONN, -ETIMEDOUT as for cidsteer_issue()
  */
 int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *cid, size_t len);
 

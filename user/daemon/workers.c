@@ -587,10 +587,7 @@ static int adopt_all(struct workers *workers)
 	return err;
 }
 
-/* Mapped for as long as the daemon runs: with a writable mapping held, nobody who is handed the
- * descriptor can freeze the map.
- */
-static int open_service(struct workers *workers, __u32 id)
+static int map_service(struct workers *workers, __u32 id)
 {
 	struct service *service = &workers->service[id];
 	int err;
@@ -604,6 +601,34 @@ static int open_service(struct workers *workers, __u32 id)
 		return err;
 	service->usage = plane_map_usage(service->usage_fd, true);
 	return service->usage ? 0 : -errno;
+}
+
+static void unmap_service(struct service *service)
+{
+	plane_unmap_table(&service->table);
+	plane_unmap_usage(service->usage);
+	cleanup_fd(&service->table_fd);
+	cleanup_fd(&service->usage_fd);
+}
+
+/*
+ * Mapped for as long as the daemon runs: with a writable mapping held, nobody who was handed the
+ * descriptor can freeze the map.  One that was frozen while no daemon ran is replaced: then
+ * nobody had it mapped, so there is no live worker that would lose a route.
+ */
+static int open_service(struct workers *workers, __u32 id)
+{
+	struct service *service = &workers->service[id];
+	int err = map_service(workers, id);
+
+	if (err != -EPERM)
+		return err;
+	log_line("%s: its table was frozen by somebody who had its descriptor: replaced by an empty "
+		 "one",
+		 service->value.name);
+	unmap_service(service);
+	err = plane_renew_table(workers->plane, id);
+	return err ? err : map_service(workers, id);
 }
 
 static int note_listener(const struct cs_addr *addr, const struct cs_listener *value, void *arg)

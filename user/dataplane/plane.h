@@ -42,7 +42,7 @@ struct plane {
 	struct cs_abi abi;   /* as read when it was opened */
 };
 
-#define PLANE_INIT { .lock = -1, .xdp = -1, .explain = -1 }
+#define PLANE_INIT { .lock = -1, .map = { [0 ... PLANE_MAPS - 1] = -1 }, .xdp = -1, .explain = -1 }
 
 /* $CIDSTEER_BPFFS, or /sys/fs/bpf/cidsteer. */
 const char *plane_default_dir(void);
@@ -78,6 +78,9 @@ int plane_load(struct plane *plane, bool *adopted, struct error *error);
  * is changed.  Returns 0, or -EINVAL (max_cids of a loaded service changed, a limit), ...
  */
 int plane_sync(struct plane *plane, const struct config *config, struct error *error);
+
+/* Gives a service an empty table and empty usage lines in place of those it has. */
+int plane_renew_table(const struct plane *plane, __u32 service);
 
 /* plane_unload - unpin everything and remove the directory; needs plane_lock(). */
 int plane_unload(struct plane *plane, struct error *error);

@@ -323,7 +323,7 @@ static int reset_service(const struct plane *plane, __u32 id)
 	return 0;
 }
 
-static int make_service_maps(const struct plane *plane, __u32 id, const struct cs_service *service)
+static int make_inner_maps(const struct plane *plane, __u32 id, const struct cs_service *service)
 {
 	struct inner table = { PLANE_CIDS,
 			       "cs_table",
@@ -333,11 +333,24 @@ static int make_service_maps(const struct plane *plane, __u32 id, const struct c
 			       BPF_F_MMAPABLE | BPF_F_INNER_MAP };
 	struct inner usage = { PLANE_USAGE,	       "cs_usage_lines",       "cs_usage",
 			       sizeof(struct cs_usage), CS_MAX_SERVICE_WORKERS, BPF_F_MMAPABLE };
+	int err = make_inner(plane, id, &table);
+
+	return err ? err : make_inner(plane, id, &usage);
+}
+
+int plane_renew_table(const struct plane *plane, __u32 id)
+{
+	struct cs_service service;
+	int err = plane_service(plane, id, &service);
+
+	return err ? err : make_inner_maps(plane, id, &service);
+}
+
+static int make_service_maps(const struct plane *plane, __u32 id, const struct cs_service *service)
+{
 	int err = reset_service(plane, id);
 
-	if (!err)
-		err = make_inner(plane, id, &table);
-	return err ? err : make_inner(plane, id, &usage);
+	return err ? err : make_inner_maps(plane, id, service);
 }
 
 /* An instance of cs_reuseport that knows its listener goes into the listener's slot. */
