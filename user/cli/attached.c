@@ -43,13 +43,6 @@ const char *attached_mode(const struct attach_info *info)
 	return info->mode == ATTACH_GENERIC ? "generic" : "native";
 }
 
-void attached_print(const char *interface, const struct attach_info *info, const struct error *note)
-{
-	printf("%s: attached, %s\n", interface, attached_mode(info));
-	if (note->line[0])
-		printf("%s: %s\n", interface, note->line);
-}
-
 json_t *attached_json(const char *interface, const struct attach_info *info)
 {
 	static const char *const states[] = {

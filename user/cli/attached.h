@@ -21,10 +21,6 @@ int attached_read(const struct plane *plane, struct attached **list, unsigned in
 /* "native", "generic" */
 const char *attached_mode(const struct attach_info *info);
 
-/* "eth0: attached, native", and the note on a line of its own unless it is empty. */
-void attached_print(const char *interface, const struct attach_info *info,
-		    const struct error *note);
-
 json_t *attached_json(const char *interface, const struct attach_info *info);
 
 #endif

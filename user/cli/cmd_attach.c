@@ -22,28 +22,24 @@ static int parse_mode(const char *text, enum attach_mode *mode)
 	return 0;
 }
 
-static int print_attached(const struct args *args, const struct attach_info *info,
-			  const struct error *note)
+static int print_attached(const struct args *args, const struct attach_info *info)
 {
 	const char *interface = args->operand[0];
-	json_t *made;
+	struct error line;
 
-	if (!args->json) {
-		attached_print(interface, info, note);
-		return CLI_DONE;
-	}
-	made = attached_json(interface, info);
-	if (made && note->line[0])
-		json_object_set_new(made, "note", json_string(note->line));
-	return json_print(made) ? fail(args, "out of memory") : CLI_DONE;
+	if (args->json)
+		return json_print(attached_json(interface, info)) ? fail(args, "out of memory") :
+								     CLI_DONE;
+	attach_describe(interface, info, &line);
+	puts(line.line);
+	return CLI_DONE;
 }
 
 int cmd_attach(const struct args *args)
 {
-	const char *interface = args->operand[0];
 	struct plane plane = PLANE_INIT;
 	struct attach_info info;
-	struct error note, error;
+	struct error error;
 	enum attach_mode mode;
 	int err;
 
@@ -51,13 +47,9 @@ int cmd_attach(const struct args *args)
 		return misuse(args, "--mode %s: not native, generic or auto", args->mode);
 	err = plane_open(&plane, args->dir, &error);
 	if (!err)
-		err = attach_interface(&plane, interface, mode, &note, &error);
-	if (!err)
-		err = attach_query(&plane, interface, &info, &error);
+		err = attach_interface(&plane, args->operand[0], mode, &info, &error);
 	plane_close(&plane);
-	if (err)
-		return fail(args, "%s", error.line);
-	return print_attached(args, &info, &note);
+	return err ? fail(args, "%s", error.line) : print_attached(args, &info);
 }
 
 int cmd_detach(const struct args *args)

@@ -30,72 +30,40 @@ static void print_loaded(const struct args *args, const struct config *config, b
 	       args->dir);
 }
 
+struct said {
+	const struct args *args;
+	int result;
+};
+
 /* An interface without XDP is steered all the same: said, not fatal, but not success either. */
-static int attach_configured(const struct args *args, const struct plane *plane,
-			     const struct config *config)
+static void say_attached(const char *line, bool failed, void *arg)
 {
-	struct error note, error;
-	int result = CLI_DONE;
+	struct said *said = arg;
 
-	for (unsigned int s = 0; s < config->count; s++) {
-		const struct config_service *service = &config->service[s];
-
-		for (unsigned int i = 0; i < service->interface_count; i++) {
-			struct attach_info info = {};
-			int err = attach_query(plane, service->interface[i], &info, &error);
-
-			if (!err && info.state == ATTACH_OURS)
-				continue;
-			if (!err)
-				err = attach_interface(plane, service->interface[i], ATTACH_AUTO,
-						       &note, &error);
-			if (!err)
-				err = attach_query(plane, service->interface[i], &info, &error);
-			if (err)
-				result = fail(args, "%s", error.line);
-			else if (!args->json)
-				attached_print(service->interface[i], &info, &note);
-		}
-	}
-	return result;
-}
-
-/* Needs plane_lock(); on failure what was not there before is not there again. */
-static int load_and_sync(struct plane *plane, const struct config *config, bool *adopted,
-			 struct error *error)
-{
-	struct error ignored;
-	int err = plane_load(plane, adopted, error);
-
-	if (err) {
-		rmdir(plane->dir); /* plane_lock() made it; with pins in it, it stays */
-		return err;
-	}
-	err = plane_sync(plane, config, error);
-	if (err && !*adopted)
-		plane_unload(plane, &ignored);
-	return err;
+	if (failed)
+		said->result = fail(said->args, "%s", line);
+	else if (!said->args->json)
+		puts(line);
 }
 
 int cmd_load(const struct args *args)
 {
 	_cleanup_free_ struct config *config = NULL;
+	struct said said = { args, CLI_DONE };
 	struct plane plane = PLANE_INIT;
 	struct error error;
 	bool adopted;
-	int result;
 
 	if (config_read(args->config, &config, &error))
 		return fail(args, "%s", error.line);
-	if (plane_lock(&plane, args->dir, &error) ||
-	    load_and_sync(&plane, config, &adopted, &error)) {
+	if (plane_start(&plane, args->dir, config, &adopted, &error)) {
 		plane_close(&plane);
 		return fail(args, "%s", error.line);
 	}
 	print_loaded(args, config, adopted);
-	result = attach_configured(args, &plane, config);
+	attach_configured(&plane, config, say_attached, &said);
 	plane_close(&plane);
-	return result;
+	return said.result;
 }
 
 /* Nobody may need what is taken away. */

@@ -130,46 +130,19 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 
 static int load(struct daemon *daemon, struct error *error)
 {
-	struct error ignored;
 	bool adopted;
-	int err = plane_lock(&daemon->plane, daemon->dir, error);
+	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, error);
 
-	if (!err)
-		err = plane_load(&daemon->plane, &adopted, error);
-	if (err)
-		return err;
-	if (daemon->plane.abi.netns_cookie[0] != plane_netns_cookie())
-		return error_set(error, -EINVAL,
-				 "%s was loaded in another network namespace: start the daemon there, "
-				 "or give it another --bpffs",
-				 daemon->dir);
-	err = plane_sync(&daemon->plane, daemon->config, error);
-	if (err && !adopted)
-		plane_unload(&daemon->plane, &ignored);
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
 			 daemon->dir);
 	return err;
 }
 
-/* A service works without XDP: what cannot be attached is said, and no reason to stop. */
-static void attach_interfaces(const struct daemon *daemon)
+static void say_attached(const char *line, bool failed, void *arg)
 {
-	struct error note, error;
-
-	for (unsigned int s = 0; s < daemon->config->count; s++) {
-		const struct config_service *service = &daemon->config->service[s];
-
-		for (unsigned int i = 0; i < service->interface_count; i++) {
-			const char *name = service->interface[i];
-
-			if (attach_interface(&daemon->plane, name, ATTACH_AUTO, &note, &error))
-				log_line("%s", error.line);
-			else
-				log_line("%s: attached%s%s", name, note.line[0] ? ": " : "",
-					 note.line);
-		}
-	}
+	(void)failed, (void)arg;
+	log_line("%s", line);
 }
 
 static int start(struct daemon *daemon, struct error *error)
@@ -193,7 +166,7 @@ static int start(struct daemon *daemon, struct error *error)
 		err = control_listen(&daemon->control, daemon->control_path, daemon->workers,
 				     &daemon->loop, error);
 	if (!err)
-		attach_interfaces(daemon);
+		attach_configured(&daemon->plane, daemon->config, say_attached, NULL);
 	return err;
 }
 

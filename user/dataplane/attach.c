@@ -178,32 +178,53 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 }
 
 int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
-		     struct error *note, struct error *error)
+		     struct attach_info *info, struct error *error)
 {
-	struct attach_info info;
-	int err = attach_query(plane, interface, &info, error);
+	int err = attach_query(plane, interface, info, error);
 	int ifindex = if_nametoindex(interface);
 
-	note->line[0] = '\0';
-	if (err)
+	if (err || info->state == ATTACH_OURS)
 		return err;
-	if (info.state == ATTACH_OURS) {
-		error_set(note, 0, "it was attached already");
-		return 0;
-	}
-	if (info.state == ATTACH_FOREIGN_MAPS)
-		return attach_refused(interface, -EBUSY, &info, error);
+	if (info->state == ATTACH_FOREIGN_MAPS)
+		return attach_refused(interface, -EBUSY, info, error);
 	err = attach_mode(plane, ifindex, mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
 	if (err == -EOPNOTSUPP && mode == ATTACH_AUTO)
 		err = attach_mode(plane, ifindex, ATTACH_GENERIC);
 	if (err)
-		return attach_refused(interface, err, &info, error);
-	err = attach_query(plane, interface, &info, error);
-	if (!err && !info.dispatcher)
-		error_set(note, 0,
-			  "the kernel refuses libxdp's dispatcher: no other XDP program can share "
-			  "this hook");
-	return err;
+		return attach_refused(interface, err, info, error);
+	return attach_query(plane, interface, info, error);
+}
+
+void attach_describe(const char *interface, const struct attach_info *info, struct error *line)
+{
+	error_set(line, 0, "%s: attached, %s%s", interface,
+		  info->mode == ATTACH_GENERIC ? "generic" : "native",
+		  info->dispatcher ? "" :
+				     "; alone: no other XDP program can share this hook, because "
+				     "libxdp's dispatcher is not there");
+}
+
+void attach_configured(const struct plane *plane, const struct config *config,
+		       void (*say)(const char *line, bool failed, void *arg), void *arg)
+{
+	struct attach_info info;
+	struct error line;
+
+	for (unsigned int s = 0; s < config->count; s++) {
+		const struct config_service *service = &config->service[s];
+
+		for (unsigned int i = 0; i < service->interface_count; i++) {
+			const char *name = service->interface[i];
+			int err;
+
+			if (!attach_query(plane, name, &info, &line) && info.state == ATTACH_OURS)
+				continue;
+			err = attach_interface(plane, name, ATTACH_AUTO, &info, &line);
+			if (!err)
+				attach_describe(name, &info, &line);
+			say(line.line, err != 0, arg);
+		}
+	}
 }
 
 static int detach_dispatcher(int ifindex, const struct attach_info *info)

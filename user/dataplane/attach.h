@@ -34,16 +34,26 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 
 /*
  * attach_interface - put cs_xdp on an interface
- * @note:	receives what the user should know though it worked, or an empty line
+ * @info:	receives what is there now
  *
  * Through libxdp, so that other XDP programs keep their place; where the kernel refuses its
  * dispatcher, as a single program.  Never removes anybody's program.
  *
- * Returns 0 (also if it is there already), -ENODEV, -EBUSY (another program holds the hook), -EOPNOTSUPP (no native
- * XDP in the driver), ...
+ * Returns 0 (also if it is there already), -ENODEV, -EBUSY (another program holds the hook),
+ * -EOPNOTSUPP (no native XDP in the driver), ...
  */
 int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
-		     struct error *note, struct error *error);
+		     struct attach_info *info, struct error *error);
+
+/* "eth0: attached, native", and what the user should know though it worked. */
+void attach_describe(const char *interface, const struct attach_info *info, struct error *line);
+
+/*
+ * Attaches to each interface of the configuration.  A service works without XDP: what cannot be
+ * attached is no reason to stop.  @say hears a line for each that was not attached before.
+ */
+void attach_configured(const struct plane *plane, const struct config *config,
+		       void (*say)(const char *line, bool failed, void *arg), void *arg);
 
 /* Takes cs_xdp off, nobody else's.  Returns 0, -ENODEV, or -ENOENT (it is not there). */
 int detach_interface(const struct plane *plane, const char *interface, struct error *error);

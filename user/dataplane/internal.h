@@ -14,6 +14,9 @@ struct bpf_object;
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
 
+/* Makes services, addresses, tables and listeners what the configuration says, or changes nothing. */
+int plane_sync(struct plane *plane, const struct config *config, struct error *error);
+
 /* "WHAT: reason", with what libbpf said last. */
 int plane_libbpf_error(struct error *error, int err, const char *what);
 

@@ -335,7 +335,7 @@ static void close_fds(struct plane *plane)
 	init_fds(plane);
 }
 
-int plane_load(struct plane *plane, bool *adopted, struct error *error)
+static int load(struct plane *plane, bool *adopted, struct error *error)
 {
 	int err = open_pins(plane, error);
 
@@ -360,6 +360,36 @@ int plane_load(struct plane *plane, bool *adopted, struct error *error)
 	unpin_all(plane);
 	close_fds(plane);
 	return plane_libbpf_error(error, err, "loading the programs");
+}
+
+static int load_and_sync(struct plane *plane, const struct config *config, bool *adopted,
+			 struct error *error)
+{
+	int err = load(plane, adopted, error);
+
+	if (!err && plane->abi.netns_cookie[0] != plane_netns_cookie())
+		return error_set(error, -EINVAL,
+				 "%s was loaded in another network namespace: start there, or use "
+				 "another --bpffs",
+				 plane->dir);
+	return err ? err : plane_sync(plane, config, error);
+}
+
+int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
+		struct error *error)
+{
+	int err = plane_lock(plane, dir, error);
+
+	*adopted = false;
+	if (err)
+		return err;
+	err = load_and_sync(plane, config, adopted, error);
+	if (err && !*adopted) {
+		if (plane->map[PLANE_ABI] >= 0 && plane->abi.layout == CS_LAYOUT)
+			unpin_all(plane);
+		rmdir(plane->dir); /* with somebody's pins in it, it stays */
+	}
+	return err;
 }
 
 int plane_unload(struct plane *plane, struct error *error)

@@ -64,20 +64,17 @@ int plane_open(struct plane *plane, const char *dir, struct error *error);
 int plane_lock(struct plane *plane, const char *dir, struct error *error);
 
 /*
- * plane_load - adopt what is pinned, or load and pin it; needs plane_lock()
- * @adopted:	receives whether it was there
- *
- * On failure nothing new is left.  Returns 0, -EPROTO as plane_open(), or a libbpf errno.
- */
-int plane_load(struct plane *plane, bool *adopted, struct error *error);
-
-/*
- * plane_sync - make services, addresses, tables and listeners what the configuration says
+ * plane_start - lock the directory, load or adopt, and make it what the configuration says
+ * @adopted:	receives whether programs and maps were there
  *
  * A service that is there keeps its id, key, table and routes.  All is checked before anything
- * is changed.  Returns 0, or -EINVAL (max_cids of a loaded service changed, a limit), ...
+ * is changed; on failure nothing new is left.  plane_close() in every case.
+ *
+ * Returns 0, what plane_lock() returns, -EPROTO as plane_open(), -EINVAL (loaded in another network
+ * namespace; max_cids of a loaded service changed; a limit), or an errno of the kernel's.
  */
-int plane_sync(struct plane *plane, const struct config *config, struct error *error);
+int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
+		struct error *error);
 
 /* Gives a service an empty table and empty usage lines in place of those it has. */
 int plane_renew_table(const struct plane *plane, __u32 service);
