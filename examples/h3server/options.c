@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The command line. */
+#include "h3server/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ngtcp2/ngtcp2.h>
+
+static const char help[] =
+	"Usage: h3server [OPTION]...\n"
+	"Serve HTTP/3 with several workers, each with its own SO_REUSEPORT socket, whose\n"
+	"connections cidsteer routes by connection ID.\n"
+	"\n"
+	"  --listen ADDR:PORT   listen here; may be given more than once ([::]:443)\n"
+	"  --workers N          number of workers (4)\n"
+	"  --threads            workers are threads of one process, not processes\n"
+	"  --user NAME          become this user once the sockets are bound\n"
+	"  --cert FILE, --key FILE\n"
+	"                       certificate chain and key, PEM; without: made up at start\n"
+	"  --root DIR           serve the files below DIR\n"
+	"  --stats FILE         append one JSON line for each transfer and each worker\n"
+	"  --preferred-address ADDR:PORT\n"
+	"                       ask clients to move to this listener (RFC 9000, section 9.6)\n"
+	"\n"
+	"  --service NAME       service in the daemon's configuration (h3)\n"
+	"  --control PATH       the daemon's control socket\n"
+	"  --generation N       start of the server that these workers belong to (0)\n"
+	"  --no-steer           the same server without cidsteer\n"
+	"  --cid-length N       length of connection IDs with --no-steer (8)\n"
+	"  --help               print this\n"
+	"\n"
+	"Besides files there are /bytes/N, N bytes that a client can check by itself, and\n"
+	"/sink, which takes any upload and answers with its SHA-256 and its length.\n"
+	"SIGTERM ends the server; SIGUSR1 writes each worker's line to --stats.\n";
+
+enum {
+	OPT_LISTEN = 256,
+	OPT_WORKERS,
+	OPT_THREADS,
+	OPT_USER,
+	OPT_CERT,
+	OPT_KEY,
+	OPT_ROOT,
+	OPT_STATS,
+	OPT_PREFERRED,
+	OPT_SERVICE,
+	OPT_CONTROL,
+	OPT_GENERATION,
+	OPT_NO_STEER,
+	OPT_CID_LENGTH,
+	OPT_HELP,
+};
+
+static const struct option long_options[] = {
+	{ "listen", required_argument, NULL, OPT_LISTEN },
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "threads", no_argument, NULL, OPT_THREADS },
+	{ "user", required_argument, NULL, OPT_USER },
+	{ "cert", required_argument, NULL, OPT_CERT },
+	{ "key", required_argument, NULL, OPT_KEY },
+	{ "root", required_argument, NULL, OPT_ROOT },
+	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "preferred-address", required_argument, NULL, OPT_PREFERRED },
+	{ "service", required_argument, NULL, OPT_SERVICE },
+	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "generation", required_argument, NULL, OPT_GENERATION },
+	{ "no-steer", no_argument, NULL, OPT_NO_STEER },
+	{ "cid-length", required_argument, NULL, OPT_CID_LENGTH },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int wrong(const char *what, const char *value, const char *reason)
+{
+	fprintf(stderr, "h3server: %s%s%s: %s\n", what, value ? " " : "", value ? value : "",
+		reason);
+	return -1;
+}
+
+static int parse_number(const char *what, const char *text, uint64_t min, uint64_t max,
+			uint64_t *number)
+{
+	char *end, reason[64];
+
+	errno = 0;
+	*number = strtoull(text, &end, 10);
+	if (text[0] >= '0' && text[0] <= '9' && !*end && !errno && *number >= min && *number <= max)
+		return 0;
+	snprintf(reason, sizeof(reason), "expected a number from %llu to %llu",
+		 (unsigned long long)min, (unsigned long long)max);
+	return wrong(what, text, reason);
+}
+
+static int add_listener(struct options *options, const char *text)
+{
+	if (options->listeners == MAX_LISTENERS)
+		return wrong("--listen", text, "too many listeners, 8 is the limit");
+	if (addr_parse(&options->listen[options->listeners], text) < 0)
+		return wrong("--listen", text,
+			     "expected ADDR:PORT, as in 192.0.2.1:443 or [::]:443");
+	options->listeners++;
+	return 0;
+}
+
+static int parse_preferred(struct options *options, const char *text)
+{
+	if (addr_parse(&options->preferred, text) < 0 || addr_is_wildcard(&options->preferred))
+		return wrong("--preferred-address", text, "expected ADDR:PORT, no wildcard");
+	options->has_preferred = true;
+	return 0;
+}
+
+static int parse_numeric(struct options *options, int opt, const char *text)
+{
+	uint64_t n;
+
+	switch (opt) {
+	case OPT_WORKERS:
+		if (parse_number("--workers", text, 1, MAX_WORKERS, &n) < 0)
+			return -1;
+		options->workers = (unsigned int)n;
+		return 0;
+	case OPT_GENERATION:
+		if (parse_number("--generation", text, 0, UINT32_MAX, &n) < 0)
+			return -1;
+		options->generation = (uint32_t)n;
+		return 0;
+	default:
+		if (parse_number("--cid-length", text, 4, NGTCP2_MAX_CIDLEN, &n) < 0)
+			return -1;
+		options->cid_length = (size_t)n;
+		return 0;
+	}
+}
+
+static int parse_one(struct options *options, int opt, const char *value)
+{
+	switch (opt) {
+	case OPT_LISTEN:
+		return add_listener(options, value);
+	case OPT_PREFERRED:
+		return parse_preferred(options, value);
+	case OPT_WORKERS:
+	case OPT_GENERATION:
+	case OPT_CID_LENGTH:
+		return parse_numeric(options, opt, value);
+	case OPT_THREADS:
+		options->threads = true;
+		return 0;
+	case OPT_NO_STEER:
+		options->steer = false;
+		return 0;
+	case OPT_USER:
+		options->user = value;
+		return 0;
+	case OPT_CERT:
+		options->cert = value;
+		return 0;
+	case OPT_KEY:
+		options->key = value;
+		return 0;
+	case OPT_ROOT:
+		options->root = value;
+		return 0;
+	case OPT_STATS:
+		options->stats = value;
+		return 0;
+	case OPT_SERVICE:
+		options->service = value;
+		return 0;
+	case OPT_CONTROL:
+		options->control = value;
+		return 0;
+	default:
+		fputs("Try 'h3server --help'.\n", stderr);
+		return -1;
+	}
+}
+
+/* A client that moves must find a socket there. */
+static int check_preferred(const struct options *options)
+{
+	char text[ADDR_TEXT];
+	unsigned int i;
+
+	for (i = 0; i < options->listeners; i++) {
+		const union addr *listen = &options->listen[i];
+
+		if (addr_equal(listen, &options->preferred))
+			return 0;
+		if (addr_is_wildcard(listen) &&
+		    addr_port(listen) == addr_port(&options->preferred) &&
+		    (listen->sa.sa_family == AF_INET6 ||
+		     options->preferred.sa.sa_family == AF_INET))
+			return 0;
+	}
+	return wrong("--preferred-address", addr_format(&options->preferred, text),
+		     "no --listen covers it");
+}
+
+int options_parse(struct options *options, int argc, char **argv)
+{
+	int opt;
+
+	memset(options, 0, sizeof(*options));
+	options->workers = 4;
+	options->steer = true;
+	options->service = "h3";
+	options->cid_length = 8;
+	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (opt == OPT_HELP) {
+			fputs(help, stdout);
+			return 1;
+		}
+		if (parse_one(options, opt, optarg) < 0)
+			return -1;
+	}
+	if (optind < argc)
+		return wrong("unexpected argument", argv[optind], "see --help");
+	if (!options->cert != !options->key)
+		return wrong("--cert, --key", NULL, "give both or neither");
+	if (options->listeners == 0 && add_listener(options, "[::]:443") < 0)
+		return -1;
+	return options->has_preferred ? check_preferred(options) : 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the command line says. */
+#ifndef H3SERVER_OPTIONS_H
+#define H3SERVER_OPTIONS_H
+
+#include "common/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAX_LISTENERS 8
+#define MAX_WORKERS 1024
+
+struct options {
+	union addr listen[MAX_LISTENERS];
+	unsigned int listeners;
+	unsigned int workers;
+	bool threads;
+	bool steer;
+	bool has_preferred;
+	union addr preferred; /* preferred_address, RFC 9000, section 9.6 */
+	const char *user;
+	const char *cert;
+	const char *key;
+	const char *root;
+	const char *service;
+	const char *control;
+	const char *stats;
+	uint32_t generation;
+	size_t cid_length; /* without steering; else the service's */
+};
+
+/* Returns 0; 1 after --help; or -1 after a message about wrong use. */
+int options_parse(struct options *options, int argc, char **argv);
+
+#endif

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A worker's event loop. */
+#define _GNU_SOURCE 1
+#include "h3server/worker.h"
+
+#include "common/quic.h"
+#include "h3server/conn.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* Datagrams from one socket before the others, and the senders, get their turn. */
+#define BATCH 32
+
+/* What became ready: a listener's index, or one of these. */
+enum {
+	READY_ORDERS = MAX_LISTENERS,
+	READY_STEER,
+	READY_SIGNAL
+};
+
+static int failed(const struct worker *worker, const char *what, const char *reason)
+{
+	fprintf(stderr, "h3server: worker %u: %s: %s\n", worker->index, what, reason);
+	return -1;
+}
+
+static void report(const struct worker *worker, enum worker_event event)
+{
+	struct worker_report r = { (uint16_t)worker->index, (uint16_t)event };
+
+	/* EPIPE: the supervisor is gone, and has to be told nothing any more. */
+	if (write(worker->reports, &r, sizeof(r)) < 0 && errno != EPIPE)
+		failed(worker, "report", strerror(errno));
+}
+
+/* The socket of a listener that covers @local. */
+static int socket_for(const struct worker *worker, const struct sockaddr *local, socklen_t len)
+{
+	const struct options *options = worker->server->options;
+	union addr addr = { 0 };
+	unsigned int i;
+
+	memcpy(&addr, local, len);
+	for (i = 0; i < options->listeners; i++)
+		if (addr_equal(&options->listen[i], &addr))
+			return worker->sockets[i];
+	for (i = 0; i < options->listeners; i++)
+		if (addr_is_wildcard(&options->listen[i]) &&
+		    options->listen[i].sa.sa_family == addr.sa.sa_family &&
+		    addr_port(&options->listen[i]) == addr_port(&addr))
+			return worker->sockets[i];
+	return -1;
+}
+
+void worker_send(struct worker *worker, const ngtcp2_path *path, const uint8_t *bytes, size_t len)
+{
+	int fd = socket_for(worker, path->local.addr, path->local.addrlen);
+
+	if (fd >= 0 && udp_send(fd, path->local.addr, path->remote.addr, path->remote.addrlen,
+				bytes, len) == 0)
+		worker->stats.datagrams_out++;
+}
+
+/* A version that we do not speak: name those that we do (RFC 9000, section 6.1). */
+static void negotiate_version(struct worker *worker, const ngtcp2_version_cid *cid)
+{
+	const uint32_t versions[] = { NGTCP2_PROTO_VER_V1 };
+	struct udp_datagram *in = worker->datagram;
+	ngtcp2_path path = {
+		.local = { &in->local.sa, addr_len(&in->local) },
+		.remote = { &in->remote.sa, addr_len(&in->remote) },
+	};
+	uint8_t bytes[QUIC_DATAGRAM_MAX], random;
+	ngtcp2_ssize n;
+
+	/* Answer nothing that is smaller than the answer might be. */
+	if (in->len < NGTCP2_MAX_UDP_PAYLOAD_SIZE)
+		return;
+	quic_random(&random, sizeof(random));
+	n = ngtcp2_pkt_write_version_negotiation(bytes, sizeof(bytes), random, cid->scid,
+						 cid->scidlen, cid->dcid, cid->dcidlen, versions,
+						 1);
+	if (n > 0)
+		worker_send(worker, &path, bytes, (size_t)n);
+}
+
+/*
+ * A DCID that is not ours: of another worker's connection, or of none.  Neither is answered.
+ * A stateless reset is right only if the connection is nobody's; the token is the same in all
+ * workers, so sent for a stray it would end a healthy connection.  A client whose connection
+ * is really gone finds out by its idle timeout.
+ */
+static void unknown_cid(struct worker *worker, const ngtcp2_version_cid *cid)
+{
+	if (worker->steer && cidsteer_report_stray(worker->steer, cid->dcid, cid->dcidlen) == 1)
+		worker->stats.strays++;
+	else
+		worker->stats.unknown++;
+}
+
+static void dispatch(struct worker *worker)
+{
+	struct udp_datagram *in = worker->datagram;
+	ngtcp2_version_cid cid;
+	struct conn *conn;
+	ngtcp2_pkt_hd hd;
+	int err;
+
+	worker->stats.datagrams_in++;
+	err = ngtcp2_pkt_decode_version_cid(&cid, in->bytes, in->len, worker->cids->length);
+	if (err == NGTCP2_ERR_VERSION_NEGOTIATION) {
+		negotiate_version(worker, &cid);
+		return;
+	}
+	/* A long header of version 0 is Version Negotiation, which servers do not get. */
+	if (err || ((in->bytes[0] & 0x80) && cid.version == 0))
+		return;
+	conn = cids_find(worker->cids, cid.dcid, cid.dcidlen);
+	if (conn)
+		conn_receive(conn, in);
+	else if (cid.version != 0 && ngtcp2_accept(&hd, in->bytes, in->len) == 0)
+		conn_accept(worker, &hd, in);
+	else
+		unknown_cid(worker, &cid);
+}
+
+static void receive(struct worker *worker, unsigned int listener)
+{
+	int i;
+
+	for (i = 0; i < BATCH; i++) {
+		int err = udp_receive(worker->sockets[listener],
+				      &worker->server->options->listen[listener], worker->datagram);
+
+		/* Anything but a datagram is an ICMP error, and those prove nothing. */
+		if (err == -EAGAIN)
+			return;
+		if (!err)
+			dispatch(worker);
+	}
+}
+
+static void expire(struct worker *worker)
+{
+	uint64_t now = quic_now();
+	struct conn *conn;
+
+	/*
+	 * Looking at every connection is cheap as long as it is rare: the bound may be early,
+	 * when timers moved on, but it never lets one pass.
+	 */
+	if (now < worker->next_expiry)
+		return;
+	worker->next_expiry = UINT64_MAX;
+	for (conn = worker->conns; conn; conn = conn->next) {
+		if (conn->expiry <= now)
+			conn_expired(conn);
+		else if (conn->expiry < worker->next_expiry)
+			worker->next_expiry = conn->expiry;
+	}
+}
+
+static void flush(struct worker *worker)
+{
+	while (worker->touched) {
+		struct conn *conn = worker->touched;
+
+		worker->touched = conn->next_touched;
+		conn_flush(conn);
+	}
+}
+
+static void take_orders(struct worker *worker)
+{
+	char order = ORDER_QUIT;
+
+	/* The end of the pipe is the supervisor's end: nobody would ever stop us. */
+	if (read(worker->orders, &order, 1) < 0)
+		return;
+	if (order == ORDER_STATS)
+		stats_worker(&worker->stats);
+	else
+		worker->stop = true;
+}
+
+static void take_signal(struct worker *worker, int fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGUSR1)
+		stats_worker(&worker->stats);
+	else
+		worker->stop = true;
+}
+
+static void dispatch_steer(struct worker *worker)
+{
+	if (cidsteer_dispatch(worker->steer) == -ENOTCONN)
+		failed(worker, "cidsteer", "the daemon is gone; packets go on being routed");
+}
+
+static int watch(struct worker *worker, int fd, uint32_t what)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = what };
+
+	if (fd < 0 || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+		return failed(worker, "epoll", strerror(fd < 0 ? EBADF : errno));
+	return 0;
+}
+
+static void wait_and_serve(struct worker *worker, int signals)
+{
+	struct epoll_event events[MAX_LISTENERS + 3];
+	struct timespec timeout, *limit = NULL;
+	uint64_t now = quic_now();
+	int i, n;
+
+	if (worker->next_expiry != UINT64_MAX) {
+		uint64_t wait = worker->next_expiry > now ? worker->next_expiry - now : 0;
+
+		timeout.tv_sec = (time_t)(wait / NGTCP2_SECONDS);
+		timeout.tv_nsec = (long)(wait % NGTCP2_SECONDS);
+		limit = &timeout;
+	}
+	n = epoll_pwait2(worker->epoll, events, MAX_LISTENERS + 3, limit, NULL);
+	for (i = 0; i < n; i++) {
+		uint32_t what = events[i].data.u32;
+
+		if (what < MAX_LISTENERS)
+			receive(worker, what);
+		else if (what == READY_ORDERS)
+			take_orders(worker);
+		else if (what == READY_STEER)
+			dispatch_steer(worker);
+		else
+			take_signal(worker, signals);
+	}
+	expire(worker);
+	flush(worker);
+}
+
+static int open_steer(struct worker *worker)
+{
+	const struct options *options = worker->server->options;
+	struct cidsteer_options o = CIDSTEER_OPTIONS_INIT;
+	char error[256] = "";
+	int err;
+
+	if (!options->steer)
+		return 0;
+	o.control = options->control;
+	o.generation = options->generation;
+	o.error = error;
+	o.error_size = sizeof(error);
+	err = cidsteer_open(&worker->steer, options->service, worker->sockets, options->listeners,
+			    &o);
+	if (!err)
+		return 0;
+	worker->steer = NULL;
+	fprintf(stderr, "h3server: worker %u: service %s: %s\n", worker->index, options->service,
+		error[0] ? error : strerror(-err));
+	return -1;
+}
+
+static int prepare(struct worker *worker)
+{
+	const struct options *options = worker->server->options;
+	size_t length = options->cid_length;
+	unsigned int i;
+
+	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+	worker->datagram = malloc(sizeof(*worker->datagram));
+	if (worker->epoll < 0 || !worker->datagram)
+		return failed(worker, "start", strerror(errno));
+	for (i = 0; i < options->listeners; i++)
+		if (watch(worker, worker->sockets[i], i) < 0)
+			return -1;
+	if (watch(worker, worker->orders, READY_ORDERS) < 0 || open_steer(worker) < 0)
+		return -1;
+	if (worker->steer) {
+		length = cidsteer_cid_length(worker->steer);
+		worker->stats.worker = cidsteer_worker_id(worker->steer);
+		if (watch(worker, cidsteer_fd(worker->steer), READY_STEER) < 0)
+			return -1;
+	}
+	worker->cids = cids_new(worker->steer, length);
+	return worker->cids ? 0 : failed(worker, "start", strerror(ENOMEM));
+}
+
+/* The signals are blocked already, by the supervisor. */
+static int open_signals(struct worker *worker)
+{
+	sigset_t set;
+	int fd;
+
+	if (!worker->is_process)
+		return -1;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0 || watch(worker, fd, READY_SIGNAL) < 0)
+		worker->stop = true;
+	return fd;
+}
+
+static void finish(struct worker *worker)
+{
+	unsigned int i;
+
+	while (worker->conns)
+		conn_shutdown(worker->conns);
+	if (worker->cids)
+		cids_free(worker->cids);
+	cidsteer_close(worker->steer);
+	for (i = 0; i < worker->server->options->listeners; i++) {
+		close(worker->sockets[i]);
+		worker->sockets[i] = -1;
+	}
+	if (worker->epoll >= 0)
+		close(worker->epoll);
+	free(worker->datagram);
+}
+
+static void print_summary(const struct stats *s, unsigned int index)
+{
+	printf("worker %u: %" PRIu64 " connections, %" PRIu64 " transfers, %" PRIu64
+	       " path changes, %" PRIu64 " strays, %" PRIu64 " unknown\n",
+	       index, s->connections, s->transfers, s->path_changes, s->strays, s->unknown);
+	fflush(stdout);
+}
+
+int worker_run(struct worker *worker)
+{
+	int signals = -1;
+
+	worker->next_expiry = UINT64_MAX;
+	worker->stats.fd = worker->server->stats;
+	worker->stats.worker = worker->index;
+	worker->stats.index = worker->index;
+	if (prepare(worker) < 0) {
+		finish(worker);
+		report(worker, WORKER_FAILED);
+		return -1;
+	}
+	signals = open_signals(worker);
+	report(worker, WORKER_SERVES);
+	while (!worker->stop)
+		wait_and_serve(worker, signals);
+	finish(worker);
+	if (signals >= 0)
+		close(signals);
+	stats_worker(&worker->stats);
+	print_summary(&worker->stats, worker->index);
+	report(worker, WORKER_ENDED);
+	return 0;
+}

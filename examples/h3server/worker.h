@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One worker: its sockets, its connections, and its event loop. */
+#ifndef H3SERVER_WORKER_H
+#define H3SERVER_WORKER_H
+
+#include "h3server/cids.h"
+#include "h3server/options.h"
+#include "h3server/stats.h"
+#include "h3server/udp.h"
+
+#include <gnutls/gnutls.h>
+
+#define RESET_SECRET_BYTES 32
+
+/* What all workers share; none of them changes it. */
+struct server {
+	const struct options *options;
+	gnutls_certificate_credentials_t credentials;
+	uint8_t reset_secret[RESET_SECRET_BYTES]; /* key of stateless reset tokens */
+	int root;				  /* directory of --root, or -1 */
+	int stats;				  /* file of --stats, or -1 */
+};
+
+/* Orders from the supervisor, one byte each. */
+#define ORDER_QUIT 'q'
+#define ORDER_STATS 's'
+
+/* Messages to the supervisor; short enough for a pipe to keep them whole. */
+enum worker_event {
+	WORKER_SERVES = 1,
+	WORKER_FAILED,
+	WORKER_ENDED
+};
+struct worker_report {
+	uint16_t index;
+	uint16_t event; /* enum worker_event */
+};
+
+struct worker {
+	const struct server *server;
+	unsigned int index;	    /* 1 .. workers */
+	int sockets[MAX_LISTENERS]; /* in the order of --listen */
+	int orders;		    /* pipe; its end means that the supervisor is gone */
+	int reports;		    /* pipe */
+	bool is_process;	    /* has signals of its own */
+	bool stop;
+
+	struct cidsteer *steer; /* NULL with --no-steer */
+	struct cids *cids;
+	struct conn *conns;   /* all */
+	struct conn *touched; /* those that may have something to send */
+	uint64_t next_expiry; /* no connection's timer ends earlier */
+	int epoll;
+	struct udp_datagram *datagram;
+	struct stats stats;
+};
+
+/* worker_run - serve until told to stop; returns 0, or -1 after a message */
+int worker_run(struct worker *worker);
+
+/* Sends from the socket that @local belongs to. */
+void worker_send(struct worker *worker, const ngtcp2_path *path, const uint8_t *bytes, size_t len);
+
+#endif
