@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,6 +421,23 @@ static bool is_welcome(const struct control *control, const struct ucred *peer)
 	return waiting < MAX_UNREGISTERED;
 }
 
+static int open_spare(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Without a descriptor left the peer would wait, and the loop spin: let it in and close it. */
+static void turn_away(struct control *control)
+{
+	int fd;
+
+	cleanup_fd(&control->spare);
+	fd = accept4(control->source.fd, NULL, NULL, SOCK_CLOEXEC);
+	cleanup_fd(&fd);
+	control->spare = open_spare();
+	log_limited("out of descriptors: a connection was closed");
+}
+
 static void accept_connection(struct source *source, uint32_t events)
 {
 	struct control *control = (struct control *)source;
@@ -429,6 +447,8 @@ static void accept_connection(struct source *source, uint32_t events)
 	socklen_t len = sizeof(peer);
 
 	(void)events;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		turn_away(control);
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
 		return;
 	if (!is_welcome(control, &peer)) {
@@ -512,6 +532,7 @@ int control_listen(struct control *control, const char *path, struct workers *wo
 	control->source = (struct source){ fd, accept_connection };
 	control->workers = workers;
 	control->loop = loop;
+	control->spare = open_spare();
 	err = loop_watch(loop, &control->source);
 	if (err)
 		return error_set(error, err, "epoll: %s", strerror(-err));

@@ -17,6 +17,7 @@ struct control {
 	struct workers *workers;
 	struct connection *first;
 	unsigned int count;
+	int spare; /* descriptor to give up when none is left */
 	char path[108];
 };
 

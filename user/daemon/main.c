@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -145,10 +146,23 @@ static void say_attached(const char *line, bool failed, void *arg)
 	log_line("%s", line);
 }
 
+/* Two for each connection: itself, and its process.  As many as this process may have. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+	rlim_t want = 2 * MAX_CONNECTIONS + CS_MAX_LISTENERS + 4 * CS_MAX_SERVICES;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int start(struct daemon *daemon, struct error *error)
 {
 	int err = config_read(daemon->config_path, &daemon->config, error);
 
+	raise_descriptors();
 	if (!err)
 		err = load(daemon, error);
 	if (err)
