@@ -23,7 +23,7 @@ PLANE   := $(wildcard user/dataplane/*.c)
 LIB_SRC := $(wildcard user/lib/*.c) user/common/routes.c
 SOVER   := $(word 1,$(subst ., ,$(VERSION)))
 
-PLANE_LIBS := -lxdp -lbpf -lelf -lz -lconfuse
+PLANE_LIBS := -lxdp -lbpf -lelf -lz -lconfuse -lpthread
 H3_PKGS    := libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls
 H3_CFLAGS   = -Iexamples $(shell pkg-config --cflags $(H3_PKGS))
 H3_LIBS     = $(shell pkg-config --libs $(H3_PKGS)) -pthread
@@ -36,6 +36,7 @@ EXAMPLES := $(B)/h3server $(B)/h3client
 
 .PHONY: all examples unit prog selftest test demo setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: $(PROGRAMS) $(LIBS) $(BPF:%=$(B)/bpf/%.bpf.o) ## build programs, library and BPF objects
 

@@ -56,15 +56,12 @@ int cs_reuseport(struct sk_reuseport_md *md)
 		.listener = cs_listener.listener,
 		.position = cs_listener.position,
 	};
-	const struct cs_worker *worker = NULL;
-	struct cs_verdict verdict = {};
+	struct cs_verdict verdict = { .reason = CS_C_no_worker };
 	__u32 slot;
 
 	datagram_verdict(md, &listener, &verdict);
-	if (verdict.worker)
-		worker = cs_map_worker(verdict.worker);
-	if (worker) {
-		slot = worker->index + listener.position;
+	if (verdict.worker) {
+		slot = verdict.index + listener.position;
 		/* Empty: the worker died a moment ago.  The kernel's own hash then picks a
 		 * socket that is still there.
 		 */

@@ -86,7 +86,8 @@ CS_INLINE __u32 parse_udp(struct cs_cursor *cursor, struct cs_tuple *tuple,
 	if (cursor->at + sizeof(*udp) > cursor->end)
 		return CS_C_not_ours;
 	len = bpf_ntohs(udp->len);
-	if (len < sizeof(*udp)) /* the stack drops it: udp_lib_lookup never happens */
+	/* Not valid; or a jumbogram, whose length is elsewhere (RFC 2675): cs_reuseport sees it. */
+	if (len < sizeof(*udp))
 		return CS_C_not_ours;
 	tuple->sport = udp->source;
 	tuple->dport = udp->dest;

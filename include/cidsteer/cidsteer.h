@@ -9,12 +9,13 @@
  * packet with that Destination Connection ID to this worker's socket, from whatever address.
  *
  * Nothing here starts a thread, installs a signal handler, prints, or calls exit().  Every
- * function that can fail returns 0 or a negative errno and changes nothing on failure.
+ * function that can fail returns 0 or a negative errno and changes nothing on failure, but for
+ * -ETIMEDOUT: what was asked of the daemon may still happen.
  *
  * Threads: handles are independent of each other; one handle is used by one thread at a time.
  *
- * fork: a handle belongs to the process that opened it.  In a child every call on it returns
- * -ECHILD and touches nothing of the parent's; cidsteer_close() there frees the child's memory
+ * fork: a handle belongs to the process that opened it.  In a child every call on it that returns
+ * an errno returns -ECHILD and touches nothing of the parent's; cidsteer_close() there frees the child's memory
  * and descriptors only.  Open the handle in the process that serves the connections.
  */
 #ifndef CIDSTEER_H
@@ -57,7 +58,8 @@ struct cidsteer_options {
  *
  * Returns 0, or
  *   -ENOENT         no daemon at the control socket, or the service is not configured
- *   -ECONNREFUSED   the control socket is stale: no daemon listens at it
+ *   -ECONNREFUSED   the control socket is stale: no daemon listens at it; or it closed the
+ *                   connection: too many are open
  *   -EACCES, -EPERM the user may not connect, is not the service's user, or a socket was
  *                   created by a user who is neither the service's nor root
  *   -EINVAL         a socket is not a bound, unconnected UDP socket with SO_REUSEPORT of one of
@@ -65,7 +67,7 @@ struct cidsteer_options {
  *   -EPROTO         daemon and library speak different versions of the protocol
  *   -EBUSY          a socket is registered already, as another worker
  *   -ENOSPC         no worker id, socket slot or usage line is free
- *   -ETIMEDOUT      the daemon did not answer
+ *   -ETIMEDOUT      the daemon did not answer in time
  *   -EMFILE, -ENOMEM, ... from socket(2), mmap(2)
  */
 int cidsteer_open(struct cidsteer **handle, const char *service, const int *sockets, size_t count,
@@ -114,8 +116,10 @@ int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *cid, size
  *
  * Returns 0, or
  *   -EINVAL  @len is not 1..20
- *   -ENOENT  this worker has not issued it (with shared_table = no this is counted, not said)
- *   -ECHILD, -ENOTCONN as for cidsteer_issue()
+ *   -ENOENT  this worker has not issued it (with shared_table = no this is not said)
+ *   -ECHILD, -ENOTCONN, -ETIMEDOUT as for cidsteer_issue()
+ *
+ * With shared_table = no it is batched: it waits only when a thousand are on their way.
  */
 int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len);
 
@@ -135,7 +139,7 @@ int cidsteer_report_stray(struct cidsteer *handle, const uint8_t *cid, size_t le
  * cidsteer_report_path_change - a connection went on from another address of its client
  *
  * Call it once for each path validated after a change (RFC 9000, section 9).  It feeds the
- * number that operators read first.  Returns 0, -ECHILD, or -ENOTCONN.
+ * number that operators read first.  Returns 0, -ECHILD, -ENOTCONN, or -ETIMEDOUT.
  */
 int cidsteer_report_path_change(struct cidsteer *handle);
 
@@ -167,7 +171,8 @@ int cidsteer_dispatch(struct cidsteer *handle);
 /*
  * cidsteer_close - leave: routes of this worker end, its sockets leave the kernel's map
  *
- * The sockets stay open and the caller's.  NULL is allowed.
+ * The sockets stay open and the caller's.  The id is not given to another worker before this
+ * process ends.  NULL is allowed.
  */
 void cidsteer_close(struct cidsteer *handle);
 

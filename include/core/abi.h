@@ -106,7 +106,7 @@ struct cs_worker {
 	__u32 index;
 	__u32 usage; /* its line in the service's usage map */
 	__u32 pid;   /* for people and for a restarted daemon; 0: not known */
-	__u32 pad;   /* must be zero */
+	__u32 slots; /* that it has in cs_sockets, from @index on */
 	__u64 start; /* start time of @pid in clock ticks since boot (proc(5), stat field 22) */
 };
 _Static_assert(sizeof(struct cs_worker) == 32, "map value layout");
@@ -118,7 +118,8 @@ struct cs_ring {
 
 /*
  * Value of a service's inner map in cs_usage: what one worker did, a cache line of its own that
- * only its owner writes.  Line 0 is the sum of the workers that are gone.
+ * its owner writes; the daemon sets @buried.  Line 0 is the sum of the workers that are gone, but
+ * for its @provisional: that is the service's number, which all workers add to.
  */
 struct cs_usage {
 	__u64 issued; /* since it registered */
@@ -127,7 +128,8 @@ struct cs_usage {
 	__u64 refused;	   /* issues without room, or over the provisional share */
 	__u64 strays;
 	__u64 path_changes;
-	__u64 pad[2]; /* must be zero */
+	__u64 buried; /* the daemon has declared this worker dead: it may issue nothing more */
+	__u64 pad;    /* must be zero */
 };
 _Static_assert(sizeof(struct cs_usage) == 64, "map value layout");
 
@@ -164,7 +166,8 @@ struct cs_verdict {
 	__u8 state;	/* of the worker, CS_WORKER_* */
 	__u8 dcid[CS_MAX_CID];
 	__u32 routed; /* worker that the table names, dead or alive; 0: not in the table */
+	__u32 index;  /* of @worker: its first slot in cs_sockets */
 };
-_Static_assert(sizeof(struct cs_verdict) == 44, "verdict layout");
+_Static_assert(sizeof(struct cs_verdict) == 48, "verdict layout");
 
 #endif

@@ -35,7 +35,10 @@
 
 #define CS_BUCKET_ROUTES 8
 #define CS_BUCKET_FIRST 5	/* fill the first bucket up to here before looking at the second */
-#define CS_BUCKET_PROVISIONAL 4 /* provisional routes leave the rest of a bucket free */
+/* Provisional routes leave the rest of a bucket free; that they stay a share of the load, which
+ * real routes need as well, is the caller's business (routes_share()).
+ */
+#define CS_BUCKET_PROVISIONAL 4
 #define CS_PENDING (1ULL << 15)
 #define CS_WORKER_MASK 0x7fffULL
 #define CS_TAG_SHIFT 16
@@ -190,7 +193,9 @@ static inline int cs_table_remove(const struct cs_table *table, __u64 tag, __u32
 		__u64 *word = cs_bucket_words(table, index[b]);
 
 		for (int i = 0; i < CS_BUCKET_ROUTES; i++) {
-			if (cs_word_swap(&word[i], cs_word(tag, worker), 0))
+			__u64 found = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
+
+			if (found == cs_word(tag, worker) && cs_word_swap(&word[i], found, 0))
 				return 0;
 		}
 	}

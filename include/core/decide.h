@@ -70,6 +70,7 @@ CS_INLINE void cs_decide_ring(struct cs_verdict *verdict, __u64 hash, __u32 reas
 	verdict->reason = reason;
 	verdict->worker = id;
 	verdict->state = worker->state;
+	verdict->index = worker->index;
 }
 
 CS_INLINE void cs_decide_tuple(const struct cs_packet *packet, const struct cs_service *service,
@@ -98,6 +99,7 @@ CS_INLINE int cs_decide_route(struct cs_verdict *verdict, __u64 hash)
 	verdict->reason = CS_C_by_table;
 	verdict->worker = verdict->routed;
 	verdict->state = worker->state;
+	verdict->index = worker->index;
 	return 1;
 }
 

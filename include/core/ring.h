@@ -30,22 +30,41 @@ static inline __u64 cs_ring_score(const __u64 key[2], __u32 bucket, __u16 worker
 	return cs_siphash_final(v);
 }
 
-/* Gives each bucket to one of @count @workers; with none, all buckets are 0. */
-static inline void cs_ring_fill(struct cs_ring *ring, const __u64 key[2], const __u16 *workers,
-				__u32 count)
+/* The highest score of a bucket, so that a worker that joins is compared with one other only. */
+struct cs_ring_scores {
+	__u64 best[CS_RING_SIZE];
+};
+
+static inline void cs_ring_offer(struct cs_ring *ring, struct cs_ring_scores *scores,
+				 const __u64 key[2], __u32 bucket, __u16 worker)
+{
+	__u64 score = cs_ring_score(key, bucket, worker);
+
+	if (ring->worker[bucket] && score <= scores->best[bucket])
+		return;
+	ring->worker[bucket] = worker;
+	scores->best[bucket] = score;
+}
+
+/* Gives a worker the buckets in which it scores highest. */
+static inline void cs_ring_join(struct cs_ring *ring, struct cs_ring_scores *scores,
+				const __u64 key[2], __u16 worker)
+{
+	for (__u32 bucket = 0; bucket < CS_RING_SIZE; bucket++)
+		cs_ring_offer(ring, scores, key, bucket, worker);
+}
+
+/* Gives the buckets of a worker that leaves to the @count others; with none, to nobody. */
+static inline void cs_ring_leave(struct cs_ring *ring, struct cs_ring_scores *scores,
+				 const __u64 key[2], __u16 worker, const __u16 *others,
+				 __u32 count)
 {
 	for (__u32 bucket = 0; bucket < CS_RING_SIZE; bucket++) {
-		__u64 best = 0;
-
+		if (ring->worker[bucket] != worker)
+			continue;
 		ring->worker[bucket] = 0;
-		for (__u32 i = 0; i < count; i++) {
-			__u64 score = cs_ring_score(key, bucket, workers[i]);
-
-			if (ring->worker[bucket] && score <= best)
-				continue;
-			ring->worker[bucket] = workers[i];
-			best = score;
-		}
+		for (__u32 i = 0; i < count; i++)
+			cs_ring_offer(ring, scores, key, bucket, others[i]);
 	}
 }
 

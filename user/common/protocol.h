@@ -56,7 +56,7 @@ struct cs_msg_registered {
 	__u64 key[2];	   /* of the table; zero with shared_table = no */
 	__u32 worker;	   /* id */
 	__u32 usage;	   /* index of its usage line */
-	__u32 provisional; /* provisional routes that it may have at once */
+	__u32 provisional; /* provisional routes that the service may have at once */
 	__u32 notes;	   /* CIDSTEER_NOTE_* */
 	__u8 cid_len;	   /* bytes */
 	__u8 shared;	   /* with it come two descriptors: table, usage lines */

@@ -11,6 +11,7 @@
  * account a route is on.  0 is an empty slot; a tag of 0 is stored as EMPTY_TAG.
  */
 #define EMPTY_TAG (1ULL << 48)
+#define SET_MOST 65536 /* provisional routes of one worker */
 
 static __u32 set_home(const struct routes *routes, __u64 tag)
 {
@@ -57,15 +58,16 @@ static bool set_remove(struct routes *routes, __u64 tag)
 	return false;
 }
 
-int routes_init(struct routes *routes, __u32 most)
+int routes_init(struct routes *routes, __u32 share)
 {
 	__u32 slots = 4;
 
-	while (slots < 2 * most)
+	routes->provisional_share = share;
+	routes->provisional_most = share < SET_MOST ? share : SET_MOST;
+	while (slots < 2 * routes->provisional_most)
 		slots *= 2;
 	routes->provisional = calloc(slots, sizeof(*routes->provisional));
 	routes->provisional_mask = slots - 1;
-	routes->provisional_most = most;
 	return routes->provisional ? 0 : -ENOMEM;
 }
 
@@ -89,14 +91,32 @@ static __u64 tag_of(const struct routes *routes, const uint8_t *bytes, size_t le
 	return cs_tag(cs_cid_hash(routes->key, &cid));
 }
 
+static bool is_buried(const struct routes *routes)
+{
+	return __atomic_load_n(&routes->usage->buried, __ATOMIC_ACQUIRE);
+}
+
+/* What is inserted while the daemon buries this worker may come behind its sweep. */
+static int insert(struct routes *routes, __u64 tag, __u32 limit)
+{
+	int err;
+
+	if (is_buried(routes))
+		return -ESTALE;
+	err = cs_table_insert(&routes->table, tag, routes->worker, limit);
+	if (err || !is_buried(routes))
+		return err;
+	cs_table_remove(&routes->table, tag, routes->worker);
+	return -ESTALE;
+}
+
 int routes_issue(struct routes *routes, const uint8_t *cid, size_t len)
 {
 	int err;
 
 	if (!len || len != routes->cid_len)
 		return -EINVAL;
-	err = cs_table_insert(&routes->table, tag_of(routes, cid, len), routes->worker,
-			      CS_BUCKET_ROUTES);
+	err = insert(routes, tag_of(routes, cid, len), CS_BUCKET_ROUTES);
 	if (!err)
 		account(&routes->usage->issued, 1);
 	else if (err == -ENOSPC)
@@ -104,18 +124,38 @@ int routes_issue(struct routes *routes, const uint8_t *cid, size_t len)
 	return err;
 }
 
+/* One number for all workers of the service: a share for each would be too small or too large. */
+static bool take_share(struct routes *routes)
+{
+	__u64 *count = &routes->sum->provisional;
+
+	if (routes->provisional_count >= routes->provisional_most)
+		return false;
+	if (__atomic_fetch_add(count, 1, __ATOMIC_RELAXED) < routes->provisional_share)
+		return true;
+	__atomic_fetch_sub(count, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+static void set_provisional(struct routes *routes, int change)
+{
+	routes->provisional_count += change;
+	__atomic_store_n(&routes->usage->provisional, routes->provisional_count, __ATOMIC_RELAXED);
+}
+
 int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t len)
 {
 	__u64 tag;
-	int err;
+	int err = -ENOSPC;
 
 	if (!len || len > CS_MAX_CID)
 		return -EINVAL;
 	tag = tag_of(routes, cid, len);
-	if (routes->usage->provisional >= routes->provisional_most)
-		err = -ENOSPC;
-	else
-		err = cs_table_insert(&routes->table, tag, routes->worker, CS_BUCKET_PROVISIONAL);
+	if (take_share(routes)) {
+		err = insert(routes, tag, CS_BUCKET_PROVISIONAL);
+		if (err)
+			__atomic_fetch_sub(&routes->sum->provisional, 1, __ATOMIC_RELAXED);
+	}
 	if (err == -ENOSPC) {
 		account(&routes->usage->refused, 1);
 		return -EDQUOT;
@@ -123,7 +163,7 @@ int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t l
 	if (err)
 		return err;
 	set_add(routes, tag);
-	account(&routes->usage->provisional, 1);
+	set_provisional(routes, 1);
 	account(&routes->usage->issued, 1);
 	return 0;
 }
@@ -139,8 +179,10 @@ int routes_retire(struct routes *routes, const uint8_t *cid, size_t len)
 	err = cs_table_remove(&routes->table, tag, routes->worker);
 	if (err)
 		return err;
-	if (set_remove(routes, tag))
-		account(&routes->usage->provisional, -1);
+	if (set_remove(routes, tag)) {
+		set_provisional(routes, -1);
+		__atomic_fetch_sub(&routes->sum->provisional, 1, __ATOMIC_RELAXED);
+	}
 	account(&routes->usage->retired, 1);
 	return 0;
 }

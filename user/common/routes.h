@@ -17,16 +17,25 @@
 struct routes {
 	struct cs_table table;	 /* mapped; not owned */
 	struct cs_usage *usage;	 /* this worker's line; not owned */
+	struct cs_usage *sum;	 /* line 0, which counts the service's provisional routes */
 	__u64 key[2];		 /* of the table */
 	__u32 worker;		 /* id */
 	__u8 cid_len;		 /* bytes of what issue takes */
-	__u32 provisional_most;	 /* provisional routes at once */
+	__u32 provisional_share; /* provisional routes of the whole service at once */
+	__u32 provisional_count; /* this worker's, as it knows itself: the line can be overwritten */
+	__u32 provisional_most;	 /* this worker's at once: half of the set */
 	__u64 *provisional;	 /* tags of those, open addressing; owned */
 	__u32 provisional_mask;
 };
 
-/* Makes room for the tags of @most provisional routes.  Returns 0 or -ENOMEM. */
-int routes_init(struct routes *routes, __u32 most);
+/* Provisional routes that a service may have at once: so many that real ones always fit. */
+static inline __u32 routes_share(__u32 max_cids)
+{
+	return max_cids / 8;
+}
+
+/* Makes room for the tags of up to @share provisional routes.  Returns 0 or -ENOMEM. */
+int routes_init(struct routes *routes, __u32 share);
 void routes_free(struct routes *routes);
 
 /* As the functions of cidsteer.h say. */

@@ -34,6 +34,10 @@ static int check_kind(int fd, struct error *error)
 	if (!option(fd, SOL_SOCKET, SO_REUSEPORT))
 		return error_set(error, -EINVAL,
 				 "a socket has no SO_REUSEPORT: set it before bind()");
+	if (option(fd, SOL_SOCKET, SO_BINDTOIFINDEX))
+		return error_set(error, -EINVAL,
+				 "a socket is bound to a device: that is another group than the "
+				 "listener's");
 	if (!getpeername(fd, (struct sockaddr *)&peer, &len))
 		return error_set(error, -EINVAL,
 				 "a socket is connected: pass the listening ones");
@@ -83,7 +87,7 @@ static int check_namespace(const struct workers *workers, int fd, struct error *
 	__u64 cookie = 0;
 	socklen_t len = sizeof(cookie);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) ||
+	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) &&
 	    cookie == workers->plane->abi.netns_cookie[0])
 		return 0;
 	return error_set(error, -EINVAL,

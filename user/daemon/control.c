@@ -15,7 +15,9 @@
 #include "common/cleanup.h"
 #include "common/protocol.h"
 #include "daemon/control.h"
+#include "daemon/discard.h"
 #include "daemon/log.h"
+#include "dataplane/config.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -23,6 +25,9 @@
 
 /* One more than a worker may pass, so that one too many is noticed. */
 #define MAX_FDS (CS_MAX_SERVICE_LISTENERS + 1)
+
+/* Messages that fit into a peer's send buffer, of 212,992 bytes unless root gave it more. */
+#define MAX_QUEUED 512
 
 struct connection {
 	struct source source;
@@ -48,11 +53,79 @@ struct request {
 	bool truncated;
 };
 
+/* Keeps what fits, closes the rest: more can come than were made room for, since the kernel counts
+ * the room that alignment leaves.
+ */
+static void take_fds(struct msghdr *msg, struct request *request)
+{
+	request->truncated = msg->msg_flags & MSG_CTRUNC;
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+			if (request->fds < MAX_FDS) {
+				request->fd[request->fds++] = fd;
+			} else {
+				discard_fd(fd);
+				request->truncated = true;
+			}
+		}
+	}
+}
+
+/* Returns the bytes of a message, or what recvmsg() says. */
+static ssize_t receive(int fd, struct request *request)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = { &request->message, sizeof(request->message) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	ssize_t received;
+
+	request->fds = 0;
+	request->bytes = 0;
+	received = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (received < 0)
+		return received;
+	request->bytes = received;
+	take_fds(&msg, request);
+	return received;
+}
+
+static void close_fds(struct request *request)
+{
+	for (unsigned int i = 0; i < request->fds; i++)
+		discard_fd(request->fd[i]);
+	request->fds = 0;
+}
+
+/* What is still queued may hold descriptors whose close waits: the kernel would do it in ours. */
+static void drain_connection(int fd)
+{
+	struct request request;
+
+	shutdown(fd, SHUT_RDWR); /* nothing more comes */
+	/* A message of no bytes reads like the end, so go on for as many as a peer can queue. */
+	for (int i = 0; i < MAX_QUEUED && receive(fd, &request) >= 0; i++)
+		close_fds(&request);
+}
+
 static void close_connection(struct connection *connection)
 {
 	struct control *control = connection->control;
 
 	loop_forget(control->loop, &connection->source);
+	drain_connection(connection->source.fd);
 	close(connection->source.fd);
 	if (connection->worker) {
 		connection->worker->holder = NULL;
@@ -66,13 +139,6 @@ static void close_connection(struct connection *connection)
 		connection->next->previous = connection->previous;
 	control->count--;
 	free(connection);
-}
-
-static void close_fds(struct request *request)
-{
-	for (unsigned int i = 0; i < request->fds; i++)
-		close(request->fd[i]);
-	request->fds = 0;
 }
 
 /* A peer that does not read its answers is given up; nothing waits for it. */
@@ -130,6 +196,8 @@ static int peer_pidfd(const struct connection *connection)
 
 	if (!getsockopt(connection->source.fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &len))
 		return fd;
+	if (errno != ENOPROTOOPT)
+		return -errno;
 	fd = syscall(SYS_pidfd_open, connection->peer.pid, 0);
 	return fd < 0 ? -errno : fd;
 }
@@ -156,7 +224,7 @@ static int answer_registered(struct connection *connection, __u32 serial, __u32 
 	struct cs_msg_registered registered = {
 		.worker = worker->id,
 		.usage = worker->value.usage,
-		.provisional = worker->routes.provisional_most,
+		.provisional = routes_share(service->value.max_cids),
 		.notes = notes,
 		.cid_len = service->value.cid_len,
 		.shared = shared,
@@ -180,11 +248,17 @@ static int check_register(const struct connection *connection, const struct requ
 				 sizeof(*message));
 	if (!memchr(message->service, '\0', sizeof(message->service)))
 		return error_set(error, -EPROTO, "the service's name does not end");
-	if (!request->fds)
-		return error_set(error, -EINVAL, "no socket came with REGISTER");
-	if (request->truncated || request->fds > CS_MAX_SERVICE_LISTENERS)
+	if (!config_is_name(message->service))
+		return error_set(error, -ENOENT, "that is no service's name");
+	if (request->truncated && request->fds <= CS_MAX_SERVICE_LISTENERS)
+		return error_set(error, -EMFILE,
+				 "the daemon has no descriptor left for the sockets: raise its "
+				 "RLIMIT_NOFILE");
+	if (request->fds > CS_MAX_SERVICE_LISTENERS)
 		return error_set(error, -EINVAL, "more than %d descriptors came with REGISTER",
 				 CS_MAX_SERVICE_LISTENERS);
+	if (!request->fds)
+		return error_set(error, -EINVAL, "no socket came with REGISTER");
 	if (request->fds != message->sockets)
 		return error_set(error, -EINVAL, "REGISTER announces %u sockets, %u came",
 				 message->sockets, request->fds);
@@ -206,6 +280,9 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 
 	if (err)
 		return err;
+	if (connection->peer.pid <= 0)
+		return error_set(error, -EPERM,
+				 "its process is in a PID namespace that the daemon cannot see");
 	pidfd = peer_pidfd(connection);
 	if (pidfd < 0)
 		return error_set(error, pidfd, "its process cannot be watched: %s",
@@ -301,6 +378,8 @@ static void handle_write(struct connection *connection, const struct request *re
 
 static void handle_drain(struct connection *connection, const struct request *request)
 {
+	bool draining = connection->worker &&
+			connection->worker->value.state == CS_WORKER_DRAINING;
 	struct cs_msg done = {};
 	struct error error;
 	int err = 0;
@@ -316,8 +395,9 @@ static void handle_drain(struct connection *connection, const struct request *re
 		refuse(connection, request->message.head.serial, err, &error);
 		return;
 	}
-	log_line("%s: worker %u drains", worker_service(connection->worker)->value.name,
-		 connection->worker->id);
+	if (!draining)
+		log_line("%s: worker %u drains", worker_service(connection->worker)->value.name,
+			 connection->worker->id);
 	if (answer(connection, &done, CS_MSG_DONE, sizeof(done), request->message.head.serial, NULL,
 		   0))
 		close_connection(connection);
@@ -369,45 +449,21 @@ static void handle(struct connection *connection, struct request *request)
 	refuse(connection, request->bytes < sizeof(*head) ? 0 : head->serial, err, &error);
 }
 
-static void take_fds(struct msghdr *msg, struct request *request)
-{
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		memcpy(&request->fd[request->fds], CMSG_DATA(cmsg), count * sizeof(int));
-		request->fds += count;
-	}
-	request->truncated = msg->msg_flags & MSG_CTRUNC;
-}
-
 static void connection_ready(struct source *source, uint32_t events)
 {
 	struct connection *connection = (struct connection *)source;
-	struct request request = {};
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
-	} control;
-	struct iovec iov = { &request.message, sizeof(request.message) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-	ssize_t received;
+	struct request request;
+	ssize_t received = receive(source->fd, &request);
 
 	(void)events;
-	received = recvmsg(source->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (received < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (received <= 0) {
-		close_connection(connection);
+	if (received > 0) {
+		handle(connection, &request);
 		return;
 	}
-	request.bytes = received;
-	take_fds(&msg, &request);
-	handle(connection, &request);
+	close_fds(&request);
+	close_connection(connection);
 }
 
 static bool is_welcome(const struct control *control, const struct ucred *peer)
@@ -486,9 +542,12 @@ static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 	if (!S_ISSOCK(status.st_mode))
 		return error_set(error, -EADDRINUSE, "%s: is in the way, and no socket",
 				 addr->sun_path);
-	if (!connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) || errno != ECONNREFUSED)
+	if (!connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		return error_set(error, -EADDRINUSE, "%s: another daemon listens there",
 				 addr->sun_path);
+	if (errno != ECONNREFUSED)
+		return error_set(error, -EADDRINUSE, "%s: is in the way: %s", addr->sun_path,
+				 strerror(errno));
 	log_line("%s: removed a stale socket", addr->sun_path);
 	return unlink(addr->sun_path) ? error_set(error, -errno, "%s: %s", addr->sun_path,
 						  strerror(errno)) :
@@ -527,7 +586,7 @@ int control_listen(struct control *control, const char *path, struct workers *wo
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* Any user may connect; who may do what is decided by SO_PEERCRED. */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||
-	    listen(fd, 128))
+	    listen(fd, 4096))
 		return error_set(error, -errno, "%s: %s", path, strerror(errno));
 	control->source = (struct source){ fd, accept_connection };
 	control->workers = workers;

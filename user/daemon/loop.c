@@ -5,6 +5,9 @@
 
 #include "daemon/loop.h"
 
+/* Then background work has its turn, however busy the descriptors are. */
+#define EVENTS_IN_A_ROW 64
+
 int loop_init(struct loop *loop)
 {
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -25,6 +28,7 @@ void loop_forget(struct loop *loop, struct source *source)
 
 int loop_run(struct loop *loop)
 {
+	unsigned int in_a_row = 0;
 	bool more = true;
 
 	while (!loop->stop) {
@@ -39,8 +43,10 @@ int loop_run(struct loop *loop)
 			source = event.data.ptr;
 			source->ready(source, event.events);
 			more = true;
-			continue;
+			if (++in_a_row < EVENTS_IN_A_ROW)
+				continue;
 		}
+		in_a_row = 0;
 		more = loop->idle(loop->arg);
 	}
 	return 0;

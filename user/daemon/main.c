@@ -11,6 +11,7 @@
 
 #include "common/protocol.h"
 #include "daemon/control.h"
+#include "daemon/discard.h"
 #include "daemon/log.h"
 #include "daemon/workers.h"
 #include "dataplane/attach.h"
@@ -123,6 +124,7 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	signal(SIGPIPE, SIG_IGN); /* who reads the log may go away */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	daemon->signals = (struct source){ signalfd(-1, &set, SFD_CLOEXEC), got_signal };
 	err = daemon->signals.fd < 0 ? -errno : loop_watch(&daemon->loop, &daemon->signals);
@@ -162,24 +164,30 @@ static int start(struct daemon *daemon, struct error *error)
 {
 	int err = config_read(daemon->config_path, &daemon->config, error);
 
-	raise_descriptors();
-	if (!err)
-		err = load(daemon, error);
 	if (err)
 		return err;
 	daemon->workers = calloc(1, sizeof(*daemon->workers));
 	if (!daemon->workers)
 		return error_set(error, -ENOMEM, "out of memory");
+	raise_descriptors();
 	err = loop_init(&daemon->loop);
 	if (err)
 		return error_set(error, err, "epoll: %s", strerror(-err));
 	err = watch_signals(daemon, error);
-	if (!err)
-		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, error);
+	if (!err && (err = discard_start()))
+		error_set(error, err, "starting a thread: %s", strerror(-err));
+	/* Before anything in the kernel is touched; who connects waits for the loop. */
 	if (!err)
 		err = control_listen(&daemon->control, daemon->control_path, daemon->workers,
 				     &daemon->loop, error);
+	if (err)
+		return err;
+	err = load(daemon, error);
 	if (!err)
+		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, error);
+	if (err)
+		control_close(&daemon->control);
+	else
 		attach_configured(&daemon->plane, daemon->config, say_attached, NULL);
 	return err;
 }

@@ -9,15 +9,12 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "core/ring.h"
 #include "daemon/admit.h"
 #include "daemon/log.h"
 #include "daemon/workers.h"
 
 /* Buckets that one piece of sweeping looks at: some hundred microseconds. */
 #define SWEEP_BUCKETS 4096
-#define PROVISIONAL_SHARE 8   /* of max_cids: 1 in 8 may be provisional, over all workers */
-#define PROVISIONAL_WORKERS 64 /* workers that this share is divided among */
 
 const struct service *worker_service(const struct worker *worker)
 {
@@ -32,29 +29,45 @@ static int write_worker(const struct worker *worker)
 		       : 0;
 }
 
-/* Gives the service's ring to its active workers. */
-static int renew_ring(struct workers *workers, __u32 service)
+static int write_ring(struct workers *workers, __u32 service)
 {
-	struct cs_ring ring;
-	__u16 active[CS_MAX_SERVICE_WORKERS];
-	__u32 count = 0;
-
-	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
-		const struct worker *worker = workers->worker[id];
-
-		if (worker && !worker->dead && worker->value.service == service &&
-		    worker->value.state == CS_WORKER_ACTIVE && count < CS_MAX_SERVICE_WORKERS)
-			active[count++] = id;
-	}
-	cs_ring_fill(&ring, workers->service[service].value.key, active, count);
-	return bpf_map_update_elem(workers->plane->map[PLANE_RING], &service, &ring, BPF_ANY)
+	return bpf_map_update_elem(workers->plane->map[PLANE_RING], &service,
+				   &workers->service[service].ring, BPF_ANY)
 		       ? -errno
 		       : 0;
 }
 
+static int join_ring(struct worker *worker)
+{
+	struct service *service = &worker->all->service[worker->value.service];
+
+	cs_ring_join(&service->ring, &service->scores, service->value.key, worker->id);
+	return write_ring(worker->all, worker->value.service);
+}
+
+/* @worker is active no more: its buckets go to the others. */
+static int leave_ring(struct worker *worker)
+{
+	struct workers *all = worker->all;
+	struct service *service = &all->service[worker->value.service];
+	__u16 others[CS_MAX_SERVICE_WORKERS];
+	__u32 count = 0;
+
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		const struct worker *other = all->worker[id];
+
+		if (other && other->value.service == worker->value.service &&
+		    other->value.state == CS_WORKER_ACTIVE && count < CS_MAX_SERVICE_WORKERS)
+			others[count++] = id;
+	}
+	cs_ring_leave(&service->ring, &service->scores, service->value.key, worker->id, others,
+		      count);
+	return write_ring(all, worker->value.service);
+}
+
 static void clear_slots(const struct worker *worker)
 {
-	for (__u32 i = 0; i < worker->listeners; i++) {
+	for (__u32 i = 0; i < worker->value.slots; i++) {
 		__u32 slot = worker->value.index + i;
 
 		bpf_map_delete_elem(worker->all->plane->map[PLANE_SOCKETS], &slot);
@@ -105,6 +118,7 @@ static void settle_usage(struct service *service, __u32 line)
 	sum->refused += gone->refused;
 	sum->strays += gone->strays;
 	sum->path_changes += gone->path_changes;
+	__atomic_fetch_sub(&sum->provisional, gone->provisional, __ATOMIC_RELAXED);
 	memset(gone, 0, sizeof(*gone));
 	service->usage_taken[line] = false;
 }
@@ -143,7 +157,7 @@ static void free_worker(struct worker *worker)
 	struct workers *all = worker->all;
 
 	settle_usage(&all->service[worker->value.service], worker->value.usage);
-	give_back_slots(all, worker->value.index, worker->listeners);
+	give_back_slots(all, worker->value.index, worker->value.slots);
 	memset(&worker->value, 0, sizeof(worker->value));
 	write_worker(worker);
 	close_process(worker);
@@ -210,12 +224,17 @@ static void begin_sweep(struct worker *worker)
 
 void workers_bury(struct worker *worker)
 {
+	struct service *service = &worker->all->service[worker->value.service];
+	bool active = worker->value.state == CS_WORKER_ACTIVE;
+
 	if (worker->dead)
 		return;
 	worker->dead = true;
 	worker->value.state = CS_WORKER_DEAD;
+	__atomic_store_n(&service->usage[worker->value.usage].buried, 1, __ATOMIC_SEQ_CST);
 	/* First out of the ring, so that new connections never find it dead. */
-	renew_ring(worker->all, worker->value.service);
+	if (active)
+		leave_ring(worker);
 	write_worker(worker);
 	clear_slots(worker);
 	begin_sweep(worker);
@@ -241,8 +260,12 @@ int workers_drain(struct worker *worker)
 	if (worker->value.state != CS_WORKER_ACTIVE)
 		return 0;
 	worker->value.state = CS_WORKER_DRAINING;
-	err = renew_ring(worker->all, worker->value.service);
-	return err ? err : write_worker(worker);
+	err = write_worker(worker);
+	if (err) {
+		worker->value.state = CS_WORKER_ACTIVE;
+		return err;
+	}
+	return leave_ring(worker);
 }
 
 /* proc(5), field 22 of stat; the name in field 2 may hold anything, also ')'. */
@@ -284,7 +307,7 @@ static int fill_slots(struct worker *worker, const int *by_position, struct erro
 {
 	int map = worker->all->plane->map[PLANE_SOCKETS];
 
-	for (__u32 i = 0; i < worker->listeners; i++) {
+	for (__u32 i = 0; i < worker->value.slots; i++) {
 		__u32 slot = worker->value.index + i;
 		__u64 fd = by_position[i];
 
@@ -293,6 +316,10 @@ static int fill_slots(struct worker *worker, const int *by_position, struct erro
 		if (errno == EBUSY)
 			return error_set(error, -EBUSY,
 					 "a socket is registered already, as another worker's");
+		if (errno == EINVAL)
+			return error_set(error, -EINVAL,
+					 "a socket is in no SO_REUSEPORT group: set the option before "
+					 "bind()");
 		return error_set(error, -errno, "cs_sockets: %s", strerror(errno));
 	}
 	return 0;
@@ -355,12 +382,12 @@ static int start_routes(struct worker *worker)
 
 	routes->table = service->table;
 	routes->usage = &service->usage[worker->value.usage];
+	routes->sum = &service->usage[0];
 	routes->worker = worker->id;
 	routes->cid_len = service->value.cid_len;
-	routes->provisional_most =
-		service->value.max_cids / PROVISIONAL_SHARE / PROVISIONAL_WORKERS + 1;
 	memcpy(routes->key, service->value.key, sizeof(routes->key));
-	return service->value.shared_table ? 0 : routes_init(routes, routes->provisional_most);
+	return service->value.shared_table ? 0 :
+					     routes_init(routes, routes_share(service->value.max_cids));
 }
 
 /* Takes an id, a usage line and slots; gives all of it back if one is not to be had. */
@@ -369,13 +396,13 @@ static int take_numbers(struct worker *worker, struct error *error)
 	struct workers *all = worker->all;
 	struct service *service = &all->service[worker->value.service];
 
-	worker->value.index = take_slots(all, worker->listeners);
+	worker->value.index = take_slots(all, worker->value.slots);
 	if (worker->value.index == CS_MAX_SOCKETS)
 		return error_set(error, -ENOSPC, "no more than %d sockets can be registered",
 				 CS_MAX_SOCKETS);
 	worker->value.usage = take_usage(service);
 	if (!worker->value.usage) {
-		give_back_slots(all, worker->value.index, worker->listeners);
+		give_back_slots(all, worker->value.index, worker->value.slots);
 		return error_set(error, -ENOSPC,
 				 "service \"%s\" has %d workers, those that are being reaped "
 				 "included: no more can register",
@@ -384,7 +411,7 @@ static int take_numbers(struct worker *worker, struct error *error)
 	worker->id = take_id(all);
 	if (worker->id)
 		return 0;
-	give_back_slots(all, worker->value.index, worker->listeners);
+	give_back_slots(all, worker->value.index, worker->value.slots);
 	service->usage_taken[worker->value.usage] = false;
 	return error_set(error, -ENOSPC, "all %d worker ids are in use", CS_MAX_WORKERS - 1);
 }
@@ -395,7 +422,7 @@ static int start_worker(struct worker *worker, struct listener **listener,
 	struct workers *all = worker->all;
 	int err = fill_slots(worker, by_position, error);
 
-	for (__u32 i = 0; i < worker->listeners && !err; i++) {
+	for (__u32 i = 0; i < worker->value.slots && !err; i++) {
 		if (by_position[i] >= 0)
 			err = attach_stub(all, listener[i], by_position[i], error);
 	}
@@ -410,7 +437,7 @@ static int start_worker(struct worker *worker, struct listener **listener,
 	all->worker[worker->id] = worker;
 	err = write_worker(worker);
 	if (!err)
-		err = renew_ring(all, worker->value.service);
+		err = join_ring(worker);
 	if (err)
 		return error_set(error, err, "cs_workers: %s", strerror(-err));
 	return 0;
@@ -425,10 +452,10 @@ static void undo_worker(struct worker *worker)
 	clear_slots(worker);
 	if (all->worker[worker->id]) {
 		all->worker[worker->id] = NULL;
-		renew_ring(all, service);
+		leave_ring(worker);
 	}
 	loop_forget(all->loop, &worker->process);
-	give_back_slots(all, worker->value.index, worker->listeners);
+	give_back_slots(all, worker->value.index, worker->value.slots);
 	all->service[service].usage_taken[worker->value.usage] = false;
 	memset(&worker->value, 0, sizeof(worker->value));
 	write_worker(worker);
@@ -446,13 +473,95 @@ static int check_user(const struct service *service, const struct ucred *peer,
 			 peer->uid, service->value.name, service->value.uid);
 }
 
+static __u64 socket_cookie(int fd)
+{
+	__u64 cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
+}
+
+/* Do the worker's slots hold just these sockets? */
+static bool has_sockets(const struct worker *worker, const int *by_position)
+{
+	for (__u32 i = 0; i < worker->value.slots; i++) {
+		__u32 slot = worker->value.index + i;
+		__u64 cookie = 0;
+
+		bpf_map_lookup_elem(worker->all->plane->map[PLANE_SOCKETS], &slot, &cookie);
+		if (cookie != (by_position[i] < 0 ? 0 : socket_cookie(by_position[i])))
+			return false;
+	}
+	return true;
+}
+
+/* A worker without a connection, adopted from an earlier daemon, that asks again. */
+static struct worker *find_returning(struct workers *workers, const struct admission *asked,
+				     __u32 service, const int *by_position)
+{
+	__u64 start = process_start(asked->peer.pid);
+
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		struct worker *worker = workers->worker[id];
+
+		if (worker && !worker->dead && !worker->holder &&
+		    worker->value.service == service &&
+		    worker->value.pid == (__u32)asked->peer.pid && worker->value.start == start &&
+		    worker->value.slots == slots_for(by_position) &&
+		    has_sockets(worker, by_position))
+			return worker;
+	}
+	return NULL;
+}
+
+static struct worker *make_worker(struct workers *workers, const struct admission *asked,
+				  __u32 service, const int *by_position)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+
+	if (!worker)
+		return NULL;
+	worker->all = workers;
+	worker->process = (struct source){ asked->pidfd, process_ended };
+	worker->value = (struct cs_worker){
+		.generation = asked->generation,
+		.service = service,
+		.pid = asked->peer.pid,
+		.slots = slots_for(by_position),
+		.start = process_start(asked->peer.pid),
+	};
+	return worker;
+}
+
+static int admit_new(struct workers *workers, const struct admission *asked, __u32 service,
+		     struct listener **listener, const int *by_position, struct worker **admitted,
+		     struct error *error)
+{
+	struct worker *worker = make_worker(workers, asked, service, by_position);
+	int err;
+
+	if (!worker)
+		return error_set(error, -ENOMEM, "out of memory");
+	err = take_numbers(worker, error);
+	if (err) {
+		free(worker);
+		return err;
+	}
+	err = start_worker(worker, listener, by_position, error);
+	if (err)
+		undo_worker(worker);
+	else
+		*admitted = worker;
+	return err;
+}
+
 struct worker *workers_admit(struct workers *workers, const struct admission *asked, __u32 *notes,
 			     int *err, struct error *error)
 {
 	struct listener *listener[CS_MAX_SERVICE_LISTENERS] = {};
 	int by_position[CS_MAX_SERVICE_LISTENERS];
 	__u32 service = find_service(workers, asked->service);
-	struct worker *worker;
+	struct worker *worker = NULL;
 
 	*notes = 0;
 	*err = -ENOENT;
@@ -465,52 +574,39 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 		*err = check_sockets(workers, asked, service, listener, by_position, notes, error);
 	if (*err)
 		return NULL;
-	worker = calloc(1, sizeof(*worker));
-	if (!worker) {
-		*err = error_set(error, -ENOMEM, "out of memory");
-		return NULL;
+	worker = find_returning(workers, asked, service, by_position);
+	if (worker) {
+		close(asked->pidfd); /* it is watched already */
+		return worker;
 	}
-	worker->all = workers;
-	worker->listeners = slots_for(by_position);
-	worker->process = (struct source){ asked->pidfd, process_ended };
-	worker->value.service = service;
-	worker->value.generation = asked->generation;
-	worker->value.pid = asked->peer.pid;
-	worker->value.start = process_start(asked->peer.pid);
-	*err = take_numbers(worker, error);
-	if (*err) {
-		free(worker);
-		return NULL;
-	}
-	*err = start_worker(worker, listener, by_position, error);
-	if (*err) {
-		undo_worker(worker);
-		return NULL;
-	}
+	*err = admit_new(workers, asked, service, listener, by_position, &worker, error);
 	return worker;
 }
 
-/* Is the process that the map names still the one that registered? */
+/* Returns 0, -ESRCH (the process that registered is gone), or why that cannot be told. */
 static int adopt_process(struct worker *worker)
 {
 	int fd = syscall(SYS_pidfd_open, worker->value.pid, 0);
-	struct pollfd ended = { .events = POLLIN };
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+	int err;
 
 	if (fd < 0)
 		return -errno;
-	ended.fd = fd;
 	if (process_start(worker->value.pid) != worker->value.start || poll(&ended, 1, 0)) {
 		close(fd);
 		return -ESRCH;
 	}
 	worker->process = (struct source){ fd, process_ended };
-	return loop_watch(worker->all->loop, &worker->process);
+	err = loop_watch(worker->all->loop, &worker->process);
+	if (err)
+		close(fd);
+	return err;
 }
 
 /* A slot reads as its socket's cookie for as long as any descriptor of it is open. */
-static bool has_socket(const struct worker *worker)
+static bool has_any_socket(const struct worker *worker)
 {
-	for (__u32 i = 0; i < worker->listeners; i++) {
+	for (__u32 i = 0; i < worker->value.slots; i++) {
 		__u32 slot = worker->value.index + i;
 		__u64 cookie;
 
@@ -520,32 +616,39 @@ static bool has_socket(const struct worker *worker)
 	return false;
 }
 
-/* What the maps say is input: a worker whose numbers cannot be is not adopted. */
+/* What the maps say is input: numbers that cannot be, or that another worker has, are refused. */
 static bool is_plausible(const struct workers *workers, const struct cs_worker *value)
 {
-	return value->service && value->service < CS_MAX_SERVICES &&
-	       workers->service[value->service].value.used && value->usage &&
-	       value->usage < CS_MAX_SERVICE_WORKERS &&
-	       value->index <= CS_MAX_SOCKETS - CS_MAX_SERVICE_LISTENERS;
+	if (!value->service || value->service >= CS_MAX_SERVICES ||
+	    !workers->service[value->service].value.used || value->state > CS_WORKER_DEAD)
+		return false;
+	if (!value->pid || !value->usage || value->usage >= CS_MAX_SERVICE_WORKERS ||
+	    workers->service[value->service].usage_taken[value->usage])
+		return false;
+	if (!value->slots || value->slots > CS_MAX_SERVICE_LISTENERS ||
+	    value->index > CS_MAX_SOCKETS - value->slots)
+		return false;
+	for (__u32 i = 0; i < value->slots; i++) {
+		if (workers->slot_taken[value->index + i])
+			return false;
+	}
+	return true;
 }
 
-static __u32 slots_of(const struct workers *workers, __u32 service)
+static void take_adopted_numbers(struct worker *worker)
 {
-	__u32 slots = 0;
+	struct workers *all = worker->all;
 
-	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
-		const struct listener *listener = &workers->listener[i];
-
-		if (listener->used && listener->value.service == service &&
-		    listener->value.position >= slots)
-			slots = listener->value.position + 1;
-	}
-	return slots;
+	for (__u32 i = 0; i < worker->value.slots; i++)
+		all->slot_taken[worker->value.index + i] = true;
+	all->service[worker->value.service].usage_taken[worker->value.usage] = true;
+	all->worker[worker->id] = worker;
 }
 
 static int adopt(struct workers *workers, __u32 id, const struct cs_worker *value)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
+	int err;
 
 	if (!worker)
 		return -ENOMEM;
@@ -553,20 +656,54 @@ static int adopt(struct workers *workers, __u32 id, const struct cs_worker *valu
 	worker->id = id;
 	worker->value = *value;
 	worker->process.fd = -1;
-	worker->listeners = slots_of(workers, value->service);
-	for (__u32 i = 0; i < worker->listeners; i++)
-		workers->slot_taken[value->index + i] = true;
-	workers->service[value->service].usage_taken[value->usage] = true;
-	workers->worker[id] = worker;
-	if (start_routes(worker))
-		return -ENOMEM;
-	worker->gone = adopt_process(worker) != 0;
-	if (worker->gone || value->state == CS_WORKER_DEAD || !has_socket(worker))
-		workers_bury(worker);
-	else
-		log_line("%s: worker %u (pid %u) goes on",
-			 workers->service[value->service].value.name, id, value->pid);
+	take_adopted_numbers(worker);
+	err = start_routes(worker);
+	if (!err)
+		err = adopt_process(worker);
+	if (err != -ESRCH)
+		return err;
+	worker->gone = true;
 	return 0;
+}
+
+/* Nobody else's packets go by what cannot be: the id is left alone for as long as this daemon runs. */
+static void refuse_adoption(struct workers *workers, __u32 id)
+{
+	static const struct cs_worker none;
+
+	bpf_map_update_elem(workers->plane->map[PLANE_WORKERS], &id, &none, BPF_ANY);
+	log_line("worker %u of the pinned cs_workers cannot be: removed", id);
+}
+
+/* Only when all are known: a ring without those that live would be wrong for a moment. */
+static int settle_adopted(struct workers *workers)
+{
+	int err = 0;
+
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		struct worker *worker = workers->worker[id];
+
+		if (worker && worker->value.state == CS_WORKER_ACTIVE)
+			cs_ring_join(&workers->service[worker->value.service].ring,
+				     &workers->service[worker->value.service].scores,
+				     workers->service[worker->value.service].value.key, id);
+	}
+	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
+		if (workers->service[id].value.used)
+			err = write_ring(workers, id);
+	}
+	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
+		struct worker *worker = workers->worker[id];
+
+		if (!worker)
+			continue;
+		if (worker->gone || worker->value.state == CS_WORKER_DEAD || !has_any_socket(worker))
+			workers_bury(worker);
+		else
+			log_line("%s: worker %u (pid %u) goes on",
+				 worker_service(worker)->value.name, id, worker->value.pid);
+	}
+	return err;
 }
 
 static int adopt_all(struct workers *workers)
@@ -575,16 +712,14 @@ static int adopt_all(struct workers *workers)
 	int err = value ? plane_workers(workers->plane, value) : -ENOMEM;
 
 	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
-		if (value[id].state != CS_WORKER_NONE && is_plausible(workers, &value[id]))
+		if (value[id].state == CS_WORKER_NONE)
+			give_back_id(workers, id);
+		else if (is_plausible(workers, &value[id]))
 			err = adopt(workers, id, &value[id]);
 		else
-			give_back_id(workers, id);
+			refuse_adoption(workers, id);
 	}
-	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
-		if (workers->service[id].value.used)
-			err = renew_ring(workers, id);
-	}
-	return err;
+	return err ? err : settle_adopted(workers);
 }
 
 static int map_service(struct workers *workers, __u32 id)

@@ -12,6 +12,8 @@
  *
  * A worker's mapping of the table cannot be revoked, and a hang-up is not death: until its
  * process is gone it could still write routes with its id, so nobody else gets the id before.
+ * (A worker without a mapping, shared_table = no, has nothing to write with: its id is free
+ * when it is buried and swept.)
  */
 #ifndef CS_WORKERS_H
 #define CS_WORKERS_H
@@ -22,6 +24,7 @@
 #include "common/error.h"
 #include "common/protocol.h"
 #include "common/routes.h"
+#include "core/ring.h"
 #include "daemon/loop.h"
 #include "dataplane/plane.h"
 
@@ -30,7 +33,6 @@ struct worker {
 	struct workers *all;
 	struct cs_worker value; /* as in cs_workers */
 	__u32 id;
-	__u32 listeners;	/* slots in cs_sockets */
 	struct routes routes;	/* for a service whose table is not shared */
 	struct worker **holder; /* set to NULL when the worker is freed; NULL: nobody holds it */
 	bool gone;		/* the process */
@@ -48,6 +50,8 @@ struct service {
 	struct cs_usage *usage;
 	bool usage_taken[CS_MAX_SERVICE_WORKERS];
 	int table_fd, usage_fd;
+	struct cs_ring ring; /* as in cs_ring */
+	struct cs_ring_scores scores;
 };
 
 struct listener {
@@ -87,6 +91,9 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
 /*
  * workers_admit - register a worker
  * @notes:	receives CIDSTEER_NOTE_*
+ *
+ * A worker that an earlier daemon admitted, with the same sockets and of the same process, is
+ * that worker again: it keeps id and routes.
  *
  * On failure nothing has changed.  Returns the worker, or NULL with *@err a negative errno.
  */

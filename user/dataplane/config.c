@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "core/cid_table.h"
 #include "dataplane/config.h"
 
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
-#define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_HALF)
-#define CS_BUCKET_HALF 4 /* routes of a bucket at half load */
+#define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
 /* libconfuse hands no user pointer to its hooks; a configuration is read by one thread. */
 static struct error *reading;
@@ -30,6 +30,16 @@ static void note_error(cfg_t *cfg, const char *format, va_list args)
 			  reason);
 }
 
+bool config_is_name(const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-_.";
+	size_t len = strlen(name);
+
+	return len && len < CS_NAME_SIZE && strspn(name, allowed) == len;
+}
+
 static int check_title(cfg_t *cfg, cfg_opt_t *opt)
 {
 	cfg_t *service = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
@@ -39,9 +49,7 @@ static int check_title(cfg_t *cfg, cfg_opt_t *opt)
 		cfg_error(cfg, "a service needs a name: service \"h3\" { ... }");
 		return -1;
 	}
-	if (strlen(name) >= CS_NAME_SIZE || strspn(name, "abcdefghijklmnopqrstuvwxyz"
-							 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-							 "0123456789-_.") != strlen(name)) {
+	if (!config_is_name(name)) {
 		cfg_error(cfg, "service \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'",
 			  name, CS_NAME_SIZE - 1);
 		return -1;

@@ -38,4 +38,7 @@ struct config {
  */
 int config_read(const char *path, struct config **config, struct error *error);
 
+/* 1 to 15 letters, digits, '-', '_' or '.': safe to print. */
+bool config_is_name(const char *name);
+
 #endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -68,17 +67,21 @@ static void pin_path(const struct plane *plane, const char *name, char path[PLAN
 	snprintf(path, PLANE_PATH, "%s/%s", plane->dir, name);
 }
 
-/* Is the directory, or where it will be made, on a bpffs? */
-static int check_bpffs(const char *dir, struct error *error)
+/* Notes the directory; it, or where it will be made, has to be on a bpffs. */
+static int set_dir(struct plane *plane, const char *dir, struct error *error)
 {
+	size_t len = strlen(dir);
 	char parent[PLANE_PATH];
 	struct statfs fs;
 	char *slash;
 
-	if (strlen(dir) >= sizeof(((struct plane *)0)->dir) || dir[0] != '/')
+	while (len > 1 && dir[len - 1] == '/')
+		len--;
+	if (len >= sizeof(plane->dir) || dir[0] != '/')
 		return error_set(error, -EINVAL, "%s: not an absolute path below %zu bytes", dir,
-				 sizeof(((struct plane *)0)->dir));
-	snprintf(parent, sizeof(parent), "%s", dir);
+				 sizeof(plane->dir));
+	snprintf(plane->dir, sizeof(plane->dir), "%.*s", (int)len, dir);
+	snprintf(parent, sizeof(parent), "%s", plane->dir);
 	slash = strrchr(parent, '/');
 	*(slash == parent ? slash + 1 : slash) = '\0';
 	if (statfs(parent, &fs))
@@ -140,6 +143,16 @@ static void init_fds(struct plane *plane)
 	libbpf_set_print(remember_libbpf);
 }
 
+/* cs_abi is there, so the rest has to be: somebody removed it, and workers may still use it all. */
+static int pin_error(const struct plane *plane, const char *name, int err, struct error *error)
+{
+	if (err == -ENOENT)
+		return error_set(error, -EPROTO,
+				 "%s/%s is missing: stop the servers, then cidsteer unload --force",
+				 plane->dir, name);
+	return error_set(error, err, "%s/%s: %s", plane->dir, name, strerror(-err));
+}
+
 static int open_pins(struct plane *plane, struct error *error)
 {
 	int err = open_abi(plane, error);
@@ -149,14 +162,13 @@ static int open_pins(struct plane *plane, struct error *error)
 	for (int i = 0; i < PLANE_ABI; i++) {
 		plane->map[i] = open_pin(plane, map_names[i]);
 		if (plane->map[i] < 0)
-			return error_set(error, plane->map[i], "%s/%s: %s", plane->dir,
-					 map_names[i], strerror(-plane->map[i]));
+			return pin_error(plane, map_names[i], plane->map[i], error);
 	}
 	plane->xdp = open_pin(plane, "xdp");
+	if (plane->xdp < 0)
+		return pin_error(plane, "xdp", plane->xdp, error);
 	plane->explain = open_pin(plane, "explain");
-	if (plane->xdp < 0 || plane->explain < 0)
-		return error_set(error, -ENOENT, "%s: a program's pin is missing", plane->dir);
-	return 0;
+	return plane->explain < 0 ? pin_error(plane, "explain", plane->explain, error) : 0;
 }
 
 int plane_open(struct plane *plane, const char *dir, struct error *error)
@@ -164,11 +176,8 @@ int plane_open(struct plane *plane, const char *dir, struct error *error)
 	int err;
 
 	init_fds(plane);
-	err = check_bpffs(dir, error);
-	if (err)
-		return err;
-	snprintf(plane->dir, sizeof(plane->dir), "%s", dir);
-	return open_pins(plane, error);
+	err = set_dir(plane, dir, error);
+	return err ? err : open_pins(plane, error);
 }
 
 int plane_lock(struct plane *plane, const char *dir, struct error *error)
@@ -176,10 +185,10 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error)
 	int err;
 
 	init_fds(plane);
-	err = check_bpffs(dir, error);
+	err = set_dir(plane, dir, error);
 	if (err)
 		return err;
-	snprintf(plane->dir, sizeof(plane->dir), "%s", dir);
+	dir = plane->dir;
 	if (mkdir(dir, 0700) && errno != EEXIST)
 		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
 	plane->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -302,28 +311,23 @@ static int pin_all(const struct plane *plane)
 	return err;
 }
 
-/* Removes every pin in the directory, cs_abi first: what is left without it is a leftover. */
+static int unpin(const struct plane *plane, const char *name)
+{
+	char path[PLANE_PATH];
+
+	pin_path(plane, name, path);
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
+/* Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover. */
 static int unpin_all(const struct plane *plane)
 {
-	char path[PLANE_PATH * 2];
-	struct dirent *entry;
-	DIR *dir;
-	int err = 0;
+	int err = unpin(plane, map_names[PLANE_ABI]);
 
-	pin_path(plane, map_names[PLANE_ABI], path);
-	unlink(path);
-	dir = opendir(plane->dir);
-	if (!dir)
-		return -errno;
-	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", plane->dir, entry->d_name);
-		if (unlink(path))
-			err = -errno;
-	}
-	closedir(dir);
-	return err;
+	for (int i = 0; i < PLANE_ABI; i++)
+		err = unpin(plane, map_names[i]) ?: err;
+	err = unpin(plane, "xdp") ?: err;
+	return unpin(plane, "explain") ?: err;
 }
 
 static void close_fds(struct plane *plane)
@@ -335,16 +339,11 @@ static void close_fds(struct plane *plane)
 	init_fds(plane);
 }
 
-static int load(struct plane *plane, bool *adopted, struct error *error)
+/* Loads and pins everything; on failure nothing is left. */
+static int load_new(struct plane *plane, struct error *error)
 {
-	int err = open_pins(plane, error);
+	int err;
 
-	*adopted = !err;
-	if (err != -ENOENT)
-		return err;
-	/* What a load that was killed has left is not in use: cs_abi would be there. */
-	close_fds(plane);
-	unpin_all(plane);
 	libbpf_said[0] = '\0';
 	err = load_xdp(plane);
 	if (!err)
@@ -358,21 +357,17 @@ static int load(struct plane *plane, bool *adopted, struct error *error)
 	if (!err)
 		return 0;
 	unpin_all(plane);
-	close_fds(plane);
 	return plane_libbpf_error(error, err, "loading the programs");
 }
 
-static int load_and_sync(struct plane *plane, const struct config *config, bool *adopted,
-			 struct error *error)
+static int check_namespace(const struct plane *plane, struct error *error)
 {
-	int err = load(plane, adopted, error);
-
-	if (!err && plane->abi.netns_cookie[0] != plane_netns_cookie())
-		return error_set(error, -EINVAL,
-				 "%s was loaded in another network namespace: start there, or use "
-				 "another --bpffs",
-				 plane->dir);
-	return err ? err : plane_sync(plane, config, error);
+	if (plane->abi.netns_cookie[0] == plane_netns_cookie())
+		return 0;
+	return error_set(error, -EINVAL,
+			 "%s was loaded in another network namespace: start there, or use another "
+			 "--bpffs",
+			 plane->dir);
 }
 
 int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
@@ -383,12 +378,23 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 	*adopted = false;
 	if (err)
 		return err;
-	err = load_and_sync(plane, config, adopted, error);
-	if (err && !*adopted) {
-		if (plane->map[PLANE_ABI] >= 0 && plane->abi.layout == CS_LAYOUT)
-			unpin_all(plane);
-		rmdir(plane->dir); /* with somebody's pins in it, it stays */
-	}
+	err = open_pins(plane, error);
+	*adopted = !err;
+	if (!err)
+		err = check_namespace(plane, error);
+	if (err && err != -ENOENT)
+		return err;
+	if (*adopted)
+		return plane_sync(plane, config, error);
+
+	/* What a load that was killed has left is in nobody's use: cs_abi would be there. */
+	close_fds(plane);
+	unpin_all(plane);
+	err = load_new(plane, error);
+	if (!err && (err = plane_sync(plane, config, error)))
+		unpin_all(plane);
+	if (err)
+		rmdir(plane->dir); /* with somebody else's pins in it, it stays */
 	return err;
 }
 
@@ -396,7 +402,7 @@ int plane_unload(struct plane *plane, struct error *error)
 {
 	int err = unpin_all(plane);
 
-	if (!err && rmdir(plane->dir))
+	if (!err && rmdir(plane->dir) && errno != ENOTEMPTY)
 		err = -errno;
 	if (err)
 		return error_set(error, err, "%s: %s", plane->dir, strerror(-err));

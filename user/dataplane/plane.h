@@ -50,8 +50,8 @@ const char *plane_default_dir(void);
 /*
  * plane_open - open what is pinned, to read it or to work on it
  *
- * Returns 0, -ENOENT (nothing is loaded; no bpffs), -EPROTO (pins of another layout: the line
- * says which), or -EPERM, ...  Free with plane_close() in every case.
+ * Returns 0, -ENOENT (nothing is loaded; no bpffs), -EPROTO (pins of another layout, or a pin is
+ * missing: the line says which), or -EPERM, ...  Free with plane_close() in every case.
  */
 int plane_open(struct plane *plane, const char *dir, struct error *error);
 
@@ -79,7 +79,7 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 /* Gives a service an empty table and empty usage lines in place of those it has. */
 int plane_renew_table(const struct plane *plane, __u32 service);
 
-/* plane_unload - unpin everything and remove the directory; needs plane_lock(). */
+/* plane_unload - remove our pins and, if nothing else is in it, the directory; needs plane_lock(). */
 int plane_unload(struct plane *plane, struct error *error);
 
 void plane_close(struct plane *plane);

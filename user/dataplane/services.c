@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * From the configuration to the maps.  First a plan is made from what is loaded and what is
- * asked for, and checked; then it is carried out, each step in the order in which packets that
- * come meanwhile are still routed right: settings and table before addresses.
+ * asked for, and checked; then all that can fail is made (tables, programs); then it is written,
+ * in the order in which packets that come meanwhile are still routed right: settings and table
+ * before addresses.
  */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "dataplane/internal.h"
@@ -23,11 +25,13 @@
 struct plan_address {
 	struct cs_addr addr;
 	struct cs_listener listener;
+	int instance; /* of cs_reuseport, loaded for it; 0: the slot has one */
 };
 
 struct plan {
 	struct cs_service service[CS_MAX_SERVICES];
-	bool is_new[CS_MAX_SERVICES];
+	bool renew[CS_MAX_SERVICES]; /* new key, table and usage lines */
+	int table_fd[CS_MAX_SERVICES], usage_fd[CS_MAX_SERVICES]; /* made for those; 0: none */
 	bool wanted[CS_MAX_SERVICES];
 	bool has_workers[CS_MAX_SERVICES];
 	bool listener_used[CS_MAX_LISTENERS];
@@ -43,7 +47,7 @@ static int note_address(const struct cs_addr *addr, const struct cs_listener *li
 		return -E2BIG;
 	if (listener->listener < CS_MAX_LISTENERS)
 		plan->listener_used[listener->listener] = true;
-	plan->loaded[plan->loaded_count++] = (struct plan_address){ *addr, *listener };
+	plan->loaded[plan->loaded_count++] = (struct plan_address){ *addr, *listener, 0 };
 	return 0;
 }
 
@@ -115,16 +119,16 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 		return error_set(error, -ENOSPC, "service \"%s\": no more than %d services",
 				 want->name, CS_MAX_SERVICES - 1);
 	service = &plan->service[*id];
-	if (service->used) {
-		err = plan_changed(plan, *id, want, error);
-		if (err)
-			return err;
-	} else {
-		if (getrandom(service->key, sizeof(service->key), 0) != sizeof(service->key))
-			return error_set(error, -errno, "getrandom: %s", strerror(errno));
-		memcpy(service->name, want->name, sizeof(service->name));
-		plan->is_new[*id] = true;
-	}
+	err = service->used ? plan_changed(plan, *id, want, error) : 0;
+	if (err)
+		return err;
+	/* Who had the table mapped under another user's rule can still write it: a new one. */
+	plan->renew[*id] = !service->used || service->uid != want->uid ||
+			   service->shared_table != want->shared_table;
+	if (plan->renew[*id] &&
+	    getrandom(service->key, sizeof(service->key), 0) != sizeof(service->key))
+		return error_set(error, -errno, "getrandom: %s", strerror(errno));
+	memcpy(service->name, want->name, sizeof(service->name));
 	plan->wanted[*id] = true;
 	service->used = 1;
 	service->max_cids = want->max_cids;
@@ -193,7 +197,7 @@ static int plan_want(struct plan *plan, const struct cs_addr *addr, struct cs_li
 {
 	if (plan->want_count == CS_MAX_ADDRS)
 		return -E2BIG;
-	plan->want[plan->want_count++] = (struct plan_address){ *addr, listener };
+	plan->want[plan->want_count++] = (struct plan_address){ *addr, listener, 0 };
 	return 0;
 }
 
@@ -260,27 +264,32 @@ static int explain_btf(const struct plane *plane, struct btf **btf)
 {
 	struct bpf_prog_info info = {};
 	__u32 len = sizeof(info);
+	int fd, err;
 
 	if (bpf_obj_get_info_by_fd(plane->explain, &info, &len))
 		return -errno;
+	fd = bpf_btf_get_fd_by_id(info.btf_id);
+	if (fd < 0)
+		return fd;
 	*btf = btf__load_from_kernel_by_id(info.btf_id);
-	if (!*btf)
-		return -errno;
-	return bpf_btf_get_fd_by_id(info.btf_id);
+	if (*btf)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
 }
 
 struct inner {
-	enum plane_map outer;
 	const char *name, *type;
 	__u32 bytes, entries, flags;
 };
 
-static int make_inner(const struct plane *plane, __u32 id, const struct inner *inner)
+/* Returns a descriptor, the caller's, or a negative errno. */
+static int make_inner(const struct plane *plane, const struct inner *inner)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = inner->flags);
 	struct btf *btf = NULL;
 	_cleanup_fd_ int btf_fd = explain_btf(plane, &btf);
-	_cleanup_fd_ int fd = -1;
 	__s32 key, value;
 
 	if (btf_fd < 0)
@@ -293,11 +302,48 @@ static int make_inner(const struct plane *plane, __u32 id, const struct inner *i
 	opts.btf_fd = btf_fd;
 	opts.btf_key_type_id = key;
 	opts.btf_value_type_id = value;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, inner->name, sizeof(__u32), inner->bytes,
-			    inner->entries, &opts);
-	if (fd < 0)
-		return fd;
-	return bpf_map_update_elem(plane->map[inner->outer], &id, &fd, BPF_ANY) ? -errno : 0;
+	return bpf_map_create(BPF_MAP_TYPE_ARRAY, inner->name, sizeof(__u32), inner->bytes,
+			      inner->entries, &opts);
+}
+
+static int make_table(const struct plane *plane, __u32 max_cids)
+{
+	const struct inner table = { "cs_table", "cs_bucket", sizeof(struct cs_bucket),
+				     cs_table_buckets(max_cids),
+				     BPF_F_MMAPABLE | BPF_F_INNER_MAP };
+
+	return make_inner(plane, &table);
+}
+
+static int make_usage(const struct plane *plane)
+{
+	const struct inner usage = { "cs_usage_lines", "cs_usage", sizeof(struct cs_usage),
+				     CS_MAX_SERVICE_WORKERS, BPF_F_MMAPABLE };
+
+	return make_inner(plane, &usage);
+}
+
+static int put_inner(const struct plane *plane, __u32 id, int table, int usage)
+{
+	if (bpf_map_update_elem(plane->map[PLANE_CIDS], &id, &table, BPF_ANY) ||
+	    bpf_map_update_elem(plane->map[PLANE_USAGE], &id, &usage, BPF_ANY))
+		return -errno;
+	return 0;
+}
+
+int plane_renew_table(const struct plane *plane, __u32 id)
+{
+	_cleanup_fd_ int table = -1, usage = -1;
+	struct cs_service service;
+	int err = plane_service(plane, id, &service);
+
+	if (err)
+		return err;
+	table = make_table(plane, service.max_cids);
+	usage = make_usage(plane);
+	if (table < 0 || usage < 0)
+		return table < 0 ? table : usage;
+	return put_inner(plane, id, table, usage);
 }
 
 /* An id may have belonged to a service that is no longer configured. */
@@ -323,42 +369,11 @@ static int reset_service(const struct plane *plane, __u32 id)
 	return 0;
 }
 
-static int make_inner_maps(const struct plane *plane, __u32 id, const struct cs_service *service)
-{
-	struct inner table = { PLANE_CIDS,
-			       "cs_table",
-			       "cs_bucket",
-			       sizeof(struct cs_bucket),
-			       cs_table_buckets(service->max_cids),
-			       BPF_F_MMAPABLE | BPF_F_INNER_MAP };
-	struct inner usage = { PLANE_USAGE,	       "cs_usage_lines",       "cs_usage",
-			       sizeof(struct cs_usage), CS_MAX_SERVICE_WORKERS, BPF_F_MMAPABLE };
-	int err = make_inner(plane, id, &table);
-
-	return err ? err : make_inner(plane, id, &usage);
-}
-
-int plane_renew_table(const struct plane *plane, __u32 id)
-{
-	struct cs_service service;
-	int err = plane_service(plane, id, &service);
-
-	return err ? err : make_inner_maps(plane, id, &service);
-}
-
-static int make_service_maps(const struct plane *plane, __u32 id, const struct cs_service *service)
-{
-	int err = reset_service(plane, id);
-
-	return err ? err : make_inner_maps(plane, id, service);
-}
-
-/* An instance of cs_reuseport that knows its listener goes into the listener's slot. */
+/* An instance of cs_reuseport that knows its listener; descriptor of the caller. */
 static int load_instance(const struct plane *plane, const struct cs_listener *listener)
 {
 	struct cidsteer *skel = cidsteer__open();
-	__u32 slot = listener->listener;
-	int err, fd;
+	int err, fd = -1;
 
 	if (!skel)
 		return -errno;
@@ -369,12 +384,11 @@ static int load_instance(const struct plane *plane, const struct cs_listener *li
 	if (!err)
 		err = cidsteer__load(skel);
 	if (!err) {
-		fd = bpf_program__fd(skel->progs.cs_reuseport);
-		if (bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot, &fd, BPF_ANY))
-			err = -errno;
+		fd = fcntl(bpf_program__fd(skel->progs.cs_reuseport), F_DUPFD_CLOEXEC, 0);
+		err = fd < 0 ? -errno : 0;
 	}
 	cidsteer__destroy(skel);
-	return err;
+	return err ? err : fd;
 }
 
 static bool slot_is_empty(const struct plane *plane, __u32 slot)
@@ -384,6 +398,48 @@ static bool slot_is_empty(const struct plane *plane, __u32 slot)
 	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &prog_id) != 0;
 }
 
+/* Makes all that can fail, out of sight of packets and workers. */
+static int prepare(const struct plane *plane, struct plan *plan)
+{
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (!plan->wanted[id] || !plan->renew[id])
+			continue;
+		plan->table_fd[id] = make_table(plane, plan->service[id].max_cids);
+		if (plan->table_fd[id] < 0)
+			return plan->table_fd[id];
+		plan->usage_fd[id] = make_usage(plane);
+		if (plan->usage_fd[id] < 0)
+			return plan->usage_fd[id];
+	}
+	for (unsigned int i = 0; i < plan->want_count; i++) {
+		struct plan_address *want = &plan->want[i];
+		const struct plan_address *is = plan_find_loaded(plan, &want->addr);
+		bool same = is && !memcmp(&is->listener, &want->listener, sizeof(is->listener));
+
+		if (want->listener.flags & CS_LISTENER_ALIAS ||
+		    (same && !slot_is_empty(plane, want->listener.listener)))
+			continue;
+		want->instance = load_instance(plane, &want->listener);
+		if (want->instance < 0)
+			return want->instance;
+	}
+	return 0;
+}
+
+static void close_prepared(struct plan *plan)
+{
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (plan->table_fd[id] > 0)
+			close(plan->table_fd[id]);
+		if (plan->usage_fd[id] > 0)
+			close(plan->usage_fd[id]);
+	}
+	for (unsigned int i = 0; i < plan->want_count; i++) {
+		if (plan->want[i].instance > 0)
+			close(plan->want[i].instance);
+	}
+}
+
 static int apply_services(const struct plane *plane, const struct plan *plan)
 {
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
@@ -391,8 +447,10 @@ static int apply_services(const struct plane *plane, const struct plan *plan)
 
 		if (!plan->wanted[id])
 			continue;
-		if (plan->is_new[id])
-			err = make_service_maps(plane, id, &plan->service[id]);
+		if (plan->renew[id])
+			err = reset_service(plane, id);
+		if (!err && plan->renew[id])
+			err = put_inner(plane, id, plan->table_fd[id], plan->usage_fd[id]);
 		if (!err && bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &plan->service[id],
 						BPF_ANY))
 			err = -errno;
@@ -406,18 +464,14 @@ static int apply_addresses(const struct plane *plane, const struct plan *plan)
 {
 	for (unsigned int i = 0; i < plan->want_count; i++) {
 		const struct plan_address *want = &plan->want[i];
-		const struct plan_address *is = plan_find_loaded(plan, &want->addr);
-		bool same = is && !memcmp(&is->listener, &want->listener, sizeof(is->listener));
-		int err = 0;
+		__u32 slot = want->listener.listener;
 
-		if (!(want->listener.flags & CS_LISTENER_ALIAS) &&
-		    (!same || slot_is_empty(plane, want->listener.listener)))
-			err = load_instance(plane, &want->listener);
-		if (!err && bpf_map_update_elem(plane->map[PLANE_ADDRS], &want->addr,
-						&want->listener, BPF_ANY))
-			err = -errno;
-		if (err)
-			return err;
+		if (want->instance > 0 && bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot,
+							      &want->instance, BPF_ANY))
+			return -errno;
+		if (bpf_map_update_elem(plane->map[PLANE_ADDRS], &want->addr, &want->listener,
+					BPF_ANY))
+			return -errno;
 	}
 	return 0;
 }
@@ -465,9 +519,12 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 	err = plan_all(plane, config, plan, error);
 	if (err)
 		return err;
-	err = apply_services(plane, plan);
+	err = prepare(plane, plan);
+	if (!err)
+		err = apply_services(plane, plan);
 	if (!err)
 		err = apply_addresses(plane, plan);
+	close_prepared(plan);
 	if (err)
 		return plane_libbpf_error(error, err, "services");
 	remove_addresses(plane, plan);

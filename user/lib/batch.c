@@ -25,32 +25,51 @@ static size_t batch_bytes(const struct cidsteer *handle)
 	       handle->batch.count * sizeof(handle->batch.write[0]);
 }
 
-/* A daemon that answers wrong, or not at all, is given up: the order would be lost. */
-static int give_up(struct cidsteer *handle, int err)
+/* A daemon that answers wrong is given up: what it did is not known. */
+static int give_up(struct cidsteer *handle)
 {
 	link_lost(handle);
-	return err;
+	return -EPROTO;
 }
 
-static int take_answer(struct cidsteer *handle, int timeout_ms)
+static int take_written(struct cidsteer *handle, const struct cs_msg_written *answer,
+			size_t received)
 {
-	struct cs_msg_written answer;
+	if (received < offsetof(struct cs_msg_written, result) || !answer->count ||
+	    answer->count > CS_MAX_WRITES ||
+	    !link_is(&answer->head, received, CS_MSG_WRITTEN,
+		     offsetof(struct cs_msg_written, result) +
+			     answer->count * sizeof(answer->result[0])) ||
+	    !handle->unanswered || answer->head.serial != handle->sent[0])
+		return give_up(handle);
+	handle->unanswered--;
+	memmove(handle->sent, handle->sent + 1, handle->unanswered * sizeof(handle->sent[0]));
+	handle->last_result = answer->result[answer->count - 1];
+	return 0;
+}
+
+/*
+ * An answer that is late is still an answer: after -ETIMEDOUT the connection stays, and what was
+ * asked for may still happen.  To hang up would be to leave, and the daemon would bury us.
+ */
+int batch_take(struct cidsteer *handle, int timeout_ms)
+{
+	union {
+		struct cs_msg head;
+		struct cs_msg_written written;
+	} answer;
 	int received;
 
 	received = link_receive(handle, &answer, sizeof(answer), NULL, NULL, timeout_ms);
-	if (received == -EAGAIN)
-		return -EAGAIN;
-	if (received < 0)
-		return give_up(handle, received);
-	if ((size_t)received < offsetof(struct cs_msg_written, result) || !answer.count ||
-	    answer.count > CS_MAX_WRITES ||
-	    !link_is(&answer.head, received, CS_MSG_WRITTEN,
-		     offsetof(struct cs_msg_written, result) +
-			     answer.count * sizeof(answer.result[0])) ||
-	    answer.head.serial != handle->serial - handle->unanswered + 1)
-		return give_up(handle, -EPROTO);
-	handle->unanswered--;
-	handle->last_result = answer.result[answer.count - 1];
+	if (received == -EAGAIN || received == -ETIMEDOUT)
+		return received;
+	if (received < 0) {
+		link_lost(handle);
+		return -ENOTCONN;
+	}
+	if (!link_is(&answer.head, received, CS_MSG_DONE, sizeof(answer.head)))
+		return take_written(handle, &answer.written, received);
+	handle->done = answer.head.serial;
 	return 0;
 }
 
@@ -58,7 +77,7 @@ static int take_answer(struct cidsteer *handle, int timeout_ms)
 int batch_answers(struct cidsteer *handle, uint32_t leave, int timeout_ms)
 {
 	while (handle->unanswered > leave) {
-		int err = take_answer(handle, timeout_ms);
+		int err = batch_take(handle, timeout_ms);
 
 		if (err)
 			return err;
@@ -66,7 +85,8 @@ int batch_answers(struct cidsteer *handle, uint32_t leave, int timeout_ms)
 	return 0;
 }
 
-int batch_flush(struct cidsteer *handle)
+/* With @timeout_ms 0 the batch may stay unsent: -EAGAIN. */
+int batch_flush(struct cidsteer *handle, int timeout_ms)
 {
 	int err;
 
@@ -74,14 +94,19 @@ int batch_flush(struct cidsteer *handle)
 		return -ENOTCONN;
 	if (!handle->batch.count)
 		return 0;
-	err = batch_answers(handle, MAX_UNANSWERED - 1, handle->timeout_ms);
+	err = batch_answers(handle, MAX_UNANSWERED - 1, timeout_ms);
 	if (err)
 		return err;
-	err = link_send(handle, &handle->batch.head, CS_MSG_WRITE, batch_bytes(handle), NULL, 0);
-	if (err)
-		return give_up(handle, err);
+	err = link_send(handle, &handle->batch.head, CS_MSG_WRITE, batch_bytes(handle), NULL, 0,
+			timeout_ms);
+	if (err == -EAGAIN || err == -ETIMEDOUT)
+		return err;
+	if (err) {
+		link_lost(handle);
+		return -ENOTCONN;
+	}
 	handle->batch.count = 0;
-	handle->unanswered++;
+	handle->sent[handle->unanswered++] = handle->serial;
 	announce(handle, EPOLLIN);
 	return 0;
 }
@@ -94,7 +119,7 @@ int batch_add(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t 
 	if (handle->control < 0)
 		return -ENOTCONN;
 	if (handle->batch.count == CS_MAX_WRITES) {
-		err = batch_flush(handle);
+		err = batch_flush(handle, handle->timeout_ms);
 		if (err)
 			return err;
 	}
@@ -114,7 +139,7 @@ int batch_call(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t
 	int err = batch_add(handle, kind, cid, len);
 
 	if (!err)
-		err = batch_flush(handle);
+		err = batch_flush(handle, handle->timeout_ms);
 	if (!err)
 		err = batch_answers(handle, 0, handle->timeout_ms);
 	return err ? err : handle->last_result;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ static int say(const struct cidsteer_options *options, int err, const char *line
 /* Options of an older caller end earlier, those of a newer one are understood if zero there. */
 static int read_options(const struct cidsteer_options *from, struct cidsteer_options *to)
 {
-	const char *control = getenv("CIDSTEER_CONTROL");
+	const char *control = secure_getenv("CIDSTEER_CONTROL");
 	const uint8_t *bytes = (const uint8_t *)from;
 
 	memset(to, 0, sizeof(*to));
@@ -140,6 +141,7 @@ static int take_maps(struct cidsteer *handle, const struct cs_msg_registered *an
 	if (!handle->usage_lines)
 		return -errno;
 	handle->routes.usage = &handle->usage_lines[answer->usage];
+	handle->routes.sum = &handle->usage_lines[0];
 	return 0;
 }
 
@@ -186,7 +188,8 @@ static int register_worker(struct cidsteer *handle, const char *service, const i
 		snprintf(line, sizeof(line), "%s: %s", options->control, strerror(-err));
 		return say(options, err, line);
 	}
-	err = link_send(handle, &request.head, CS_MSG_REGISTER, sizeof(request), sockets, count);
+	err = link_send(handle, &request.head, CS_MSG_REGISTER, sizeof(request), sockets, count,
+			options->timeout_ms);
 	if (err) {
 		snprintf(line, sizeof(line), "sending the sockets: %s", strerror(-err));
 		return say(options, err, line);
@@ -229,8 +232,11 @@ EXPORT void cidsteer_close(struct cidsteer *handle)
 	if (!handle)
 		return;
 	child = handle->owner && is_child(handle);
-	if (!child && !handle->shared && handle->control >= 0)
-		batch_flush(handle);
+	if (!child && handle->control >= 0) {
+		batch_flush(handle, 0);
+		/* A child may hold a copy of the connection: close() would not end it. */
+		shutdown(handle->control, SHUT_RDWR);
+	}
 	/* In a child the mappings are not there, and the descriptors are copies. */
 	if (!child && handle->routes.table.buckets)
 		munmap(handle->routes.table.buckets, table_bytes(&handle->routes.table));
@@ -302,23 +308,19 @@ EXPORT int cidsteer_report_path_change(struct cidsteer *handle)
 
 EXPORT int cidsteer_drain(struct cidsteer *handle)
 {
-	struct cs_msg request = {}, answer;
+	struct cs_msg request = {};
 	int err;
 
 	if (is_child(handle))
 		return -ECHILD;
-	err = batch_flush(handle);
+	err = batch_flush(handle, handle->timeout_ms);
 	if (!err)
-		err = batch_answers(handle, 0, handle->timeout_ms);
-	if (!err)
-		err = link_send(handle, &request, CS_MSG_DRAIN, sizeof(request), NULL, 0);
-	if (err)
-		return err;
-	err = link_receive(handle, &answer, sizeof(answer), NULL, NULL, handle->timeout_ms);
-	if (err >= 0 && link_is(&answer, err, CS_MSG_DONE, sizeof(answer)))
-		return 0;
-	link_lost(handle);
-	return err < 0 ? err : -EPROTO;
+		err = link_send(handle, &request, CS_MSG_DRAIN, sizeof(request), NULL, 0,
+				handle->timeout_ms);
+	/* Answers to what was batched before come before its own. */
+	while (!err && handle->done != request.serial)
+		err = batch_take(handle, handle->timeout_ms);
+	return err;
 }
 
 EXPORT int cidsteer_fd(const struct cidsteer *handle)
@@ -326,25 +328,21 @@ EXPORT int cidsteer_fd(const struct cidsteer *handle)
 	return handle->poll;
 }
 
-/* Nothing comes unasked but the daemon's end, and the answers to what was batched. */
+/* Nothing comes unasked but the daemon's end, and the answers to what was sent. */
 EXPORT int cidsteer_dispatch(struct cidsteer *handle)
 {
-	uint8_t unexpected;
 	int err;
 
 	if (is_child(handle))
 		return -ECHILD;
 	if (handle->control < 0)
 		return -ENOTCONN;
-	err = batch_answers(handle, 0, 0);
-	if (!err || err == -EAGAIN)
-		err = batch_flush(handle);
-	if (!err && !handle->unanswered)
-		err = link_receive(handle, &unexpected, sizeof(unexpected), NULL, NULL, 0);
-	if (!err || err == -EAGAIN)
-		return 0;
-	link_lost(handle);
-	return -ENOTCONN;
+	do {
+		err = batch_take(handle, 0);
+	} while (!err);
+	if (err == -EAGAIN)
+		err = batch_flush(handle, 0);
+	return err == -EAGAIN ? 0 : err ? -ENOTCONN : 0;
 }
 
 EXPORT size_t cidsteer_cid_length(const struct cidsteer *handle)

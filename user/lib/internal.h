@@ -28,7 +28,9 @@ struct cidsteer {
 
 	struct cs_msg_write batch; /* WRITEs that were not sent yet */
 	uint32_t unanswered;	   /* messages of WRITEs that were sent */
+	uint32_t sent[MAX_UNANSWERED]; /* their serials, oldest first */
 	int32_t last_result;	   /* of the last write of the last answer */
+	uint32_t done;		   /* serial of the last DONE */
 };
 
 static inline bool is_child(const struct cidsteer *handle)
@@ -40,7 +42,7 @@ static inline bool is_child(const struct cidsteer *handle)
 int link_connect(struct cidsteer *handle, const char *path);
 void link_lost(struct cidsteer *handle);
 int link_send(struct cidsteer *handle, struct cs_msg *message, uint16_t type, size_t bytes,
-	      const int *fds, size_t count);
+	      const int *fds, size_t count, int timeout_ms);
 /* Waits for one message; descriptors that come with it are the caller's. */
 int link_receive(struct cidsteer *handle, void *message, size_t size, int *fds, size_t *count,
 		 int timeout_ms);
@@ -50,7 +52,9 @@ bool link_is(const struct cs_msg *message, size_t received, uint16_t type, size_
 /* batch.c: WRITEs by message, in order. */
 int batch_add(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len);
 int batch_call(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len);
-int batch_flush(struct cidsteer *handle);
+int batch_flush(struct cidsteer *handle, int timeout_ms);
 int batch_answers(struct cidsteer *handle, uint32_t leave, int timeout_ms);
+/* Takes one answer of any kind. */
+int batch_take(struct cidsteer *handle, int timeout_ms);
 
 #endif

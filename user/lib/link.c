@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,28 +21,38 @@ union control_buffer {
 int link_connect(struct cidsteer *handle, const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct timeval timeout = { .tv_sec = handle->timeout_ms / 1000,
+				   .tv_usec = handle->timeout_ms % 1000 * 1000 };
 	struct epoll_event event = { .events = EPOLLIN };
 	int fd;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	handle->control = fd;
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	/* Blocking, so that a full backlog is waited for, but not for ever. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
+	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) ||
 	    epoll_ctl(handle->poll, EPOLL_CTL_ADD, fd, &event))
 		return -errno;
 	return 0;
 }
 
-/* From here on the handle's descriptor is quiet; the routes stay. */
+/* From here on the handle's descriptor is quiet.  What ended the connection is the daemon's end,
+ * after which the routes stay, or an answer that makes no sense.
+ */
 void link_lost(struct cidsteer *handle)
 {
 	if (handle->control < 0)
 		return;
 	epoll_ctl(handle->poll, EPOLL_CTL_DEL, handle->control, NULL);
+	/* Not close() alone: a child may hold a copy. */
+	shutdown(handle->control, SHUT_RDWR);
 	close(handle->control);
 	handle->control = -1;
 	handle->unanswered = 0;
@@ -78,7 +90,7 @@ static void put_fds(struct msghdr *msg, union control_buffer *control, const int
 }
 
 int link_send(struct cidsteer *handle, struct cs_msg *message, uint16_t type, size_t bytes,
-	      const int *fds, size_t count)
+	      const int *fds, size_t count, int timeout_ms)
 {
 	struct iovec iov = { message, bytes };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -104,7 +116,7 @@ int link_send(struct cidsteer *handle, struct cs_msg *message, uint16_t type, si
 			return -ENOTCONN;
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
-		err = wait_for(handle->control, POLLOUT, handle->timeout_ms);
+		err = wait_for(handle->control, POLLOUT, timeout_ms);
 		if (err)
 			return err;
 	}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Closing descriptors that a stranger passed.
+ *
+ * close() of the last descriptor of a TCP socket with SO_LINGER, or of a file of a FUSE server,
+ * waits for as long as the stranger likes.  So whatever is no UDP socket is closed by a thread of
+ * its own, the only other one in the daemon: it takes descriptors from a pipe and knows nothing
+ * else.
+ */
+#ifndef CS_DISCARD_H
+#define CS_DISCARD_H
+
+/* Starts the thread.  Returns 0 or a negative errno. */
+int discard_start(void);
+
+/* Closes @fd, now or soon. */
+void discard_fd(int fd);
+
+#endif
