@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a daemon finds when it starts: tables, listeners, and the workers of an earlier one. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "daemon/holdings.h"
+#include "daemon/log.h"
+#include "daemon/reap.h"
+
+/* Returns 0, -ESRCH (the process that registered is gone), or why that cannot be told. */
+static int adopt_process(struct worker *worker)
+{
+	int fd = syscall(SYS_pidfd_open, worker->value.pid, 0);
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (process_start(worker->value.pid) != worker->value.start || poll(&ended, 1, 0)) {
+		close(fd);
+		return -ESRCH;
+	}
+	worker->process = (struct source){ fd, worker_process_ended };
+	err = loop_watch(worker->all->loop, &worker->process);
+	if (err)
+		close(fd);
+	return err;
+}
+
+/* A slot reads as its socket's cookie for as long as any descriptor of it is open. */
+static bool has_any_socket(const struct worker *worker)
+{
+	for (__u32 i = 0; i < worker->value.slots; i++) {
+		__u32 slot = worker->value.index + i;
+		__u64 cookie;
+
+		if (!bpf_map_lookup_elem(worker->all->plane->map[PLANE_SOCKETS], &slot, &cookie))
+			return true;
+	}
+	return false;
+}
+
+/* What the maps say is input: numbers that cannot be, or that another worker has, are refused. */
+static bool is_plausible(const struct workers *workers, const struct cs_worker *value)
+{
+	if (!value->service || value->service >= CS_MAX_SERVICES ||
+	    !workers->service[value->service].value.used || value->state > CS_WORKER_DEAD)
+		return false;
+	if (!value->pid || !value->usage || value->usage >= CS_MAX_SERVICE_WORKERS ||
+	    workers->service[value->service].usage_taken[value->usage])
+		return false;
+	if (!value->slots || value->slots > CS_MAX_SERVICE_LISTENERS ||
+	    value->index > CS_MAX_SOCKETS - value->slots)
+		return false;
+	for (__u32 i = 0; i < value->slots; i++) {
+		if (workers->slot_taken[value->index + i])
+			return false;
+	}
+	return true;
+}
+
+static void take_adopted_numbers(struct worker *worker)
+{
+	struct workers *all = worker->all;
+
+	for (__u32 i = 0; i < worker->value.slots; i++)
+		all->slot_taken[worker->value.index + i] = true;
+	all->service[worker->value.service].usage_taken[worker->value.usage] = true;
+	all->worker[worker->id] = worker;
+}
+
+static int adopt(struct workers *workers, __u32 id, const struct cs_worker *value)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int err;
+
+	if (!worker)
+		return -ENOMEM;
+	worker->all = workers;
+	worker->id = id;
+	worker->value = *value;
+	worker->process.fd = -1;
+	take_adopted_numbers(worker);
+	err = routes_start(worker);
+	if (!err)
+		err = adopt_process(worker);
+	if (err != -ESRCH)
+		return err;
+	worker->gone = true;
+	return 0;
+}
+
+/* Nobody else's packets go by what cannot be: the id is left alone for as long as this daemon runs. */
+static void refuse_adoption(struct workers *workers, __u32 id)
+{
+	static const struct cs_worker none;
+
+	bpf_map_update_elem(workers->plane->map[PLANE_WORKERS], &id, &none, BPF_ANY);
+	log_line("worker %u of the pinned cs_workers cannot be: removed", id);
+}
+
+/* Only when all are known: a ring without those that live would be wrong for a moment. */
+static int settle_adopted(struct workers *workers)
+{
+	int err = 0;
+
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		struct worker *worker = workers->worker[id];
+
+		if (worker && worker->value.state == CS_WORKER_ACTIVE)
+			cs_ring_join(&workers->service[worker->value.service].ring,
+				     &workers->service[worker->value.service].scores,
+				     workers->service[worker->value.service].value.key, id);
+	}
+	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
+		if (workers->service[id].value.used)
+			err = ring_write(workers, id);
+	}
+	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
+		struct worker *worker = workers->worker[id];
+
+		if (!worker)
+			continue;
+		if (worker->gone || worker->value.state == CS_WORKER_DEAD || !has_any_socket(worker))
+			workers_bury(worker);
+		else
+			log_line("%s: worker %u (pid %u) goes on",
+				 worker_service(worker)->value.name, id, worker->value.pid);
+	}
+	return err;
+}
+
+static int adopt_all(struct workers *workers)
+{
+	_cleanup_free_ struct cs_worker *value = calloc(CS_MAX_WORKERS, sizeof(*value));
+	int err = value ? plane_workers(workers->plane, value) : -ENOMEM;
+
+	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
+		if (value[id].state == CS_WORKER_NONE)
+			id_give_back(workers, id);
+		else if (is_plausible(workers, &value[id]))
+			err = adopt(workers, id, &value[id]);
+		else
+			refuse_adoption(workers, id);
+	}
+	return err ? err : settle_adopted(workers);
+}
+
+static int map_service(struct workers *workers, __u32 id)
+{
+	struct service *service = &workers->service[id];
+	int err;
+
+	service->table_fd = plane_table_fd(workers->plane, id);
+	service->usage_fd = plane_usage_fd(workers->plane, id);
+	if (service->table_fd < 0 || service->usage_fd < 0)
+		return service->table_fd < 0 ? service->table_fd : service->usage_fd;
+	err = plane_map_table(service->table_fd, true, &service->table);
+	if (err)
+		return err;
+	service->usage = plane_map_usage(service->usage_fd, true);
+	return service->usage ? 0 : -errno;
+}
+
+static void unmap_service(struct service *service)
+{
+	plane_unmap_table(&service->table);
+	plane_unmap_usage(service->usage);
+	cleanup_fd(&service->table_fd);
+	cleanup_fd(&service->usage_fd);
+}
+
+/*
+ * Mapped for as long as the daemon runs: with a writable mapping held, nobody who was handed the
+ * descriptor can freeze the map.  One that was frozen while no daemon ran is replaced: then
+ * nobody had it mapped, so there is no live worker that would lose a route.
+ */
+static int open_service(struct workers *workers, __u32 id)
+{
+	struct service *service = &workers->service[id];
+	int err = map_service(workers, id);
+
+	if (err != -EPERM)
+		return err;
+	log_line("%s: its table was frozen by somebody who had its descriptor: replaced by an empty "
+		 "one",
+		 service->value.name);
+	unmap_service(service);
+	err = plane_renew_table(workers->plane, id);
+	return err ? err : map_service(workers, id);
+}
+
+static int note_listener(const struct cs_addr *addr, const struct cs_listener *value, void *arg)
+{
+	struct workers *workers = arg;
+	struct listener *listener;
+
+	if (value->listener >= CS_MAX_LISTENERS || value->position >= CS_MAX_SERVICE_LISTENERS ||
+	    value->service >= CS_MAX_SERVICES)
+		return -EPROTO;
+	listener = &workers->listener[value->listener];
+	if (value->flags & CS_LISTENER_ALIAS) {
+		listener->dual = true;
+		return 0;
+	}
+	listener->addr = *addr;
+	listener->value = *value;
+	listener->used = true;
+	return 0;
+}
+
+int workers_init(struct workers *workers, struct plane *plane, struct loop *loop,
+		 struct error *error)
+{
+	int err;
+
+	workers->plane = plane;
+	workers->loop = loop;
+	loop->idle = workers_reap_some;
+	loop->arg = workers;
+	for (int i = 0; i < CS_MAX_LISTENERS; i++)
+		workers->listener[i].stub = -1;
+	err = plane_each_address(plane, note_listener, workers);
+	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
+		if (!plane_service(plane, id, &workers->service[id].value))
+			err = open_service(workers, id);
+	}
+	if (!err)
+		err = adopt_all(workers);
+	return err ? error_set(error, err, "reading the maps: %s", strerror(-err)) : 0;
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How a worker ends: buried, swept piece by piece, freed. */
+#include <bpf/bpf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/holdings.h"
+#include "daemon/log.h"
+#include "daemon/reap.h"
+
+/* Buckets that one piece of sweeping looks at: some hundred microseconds. */
+#define SWEEP_BUCKETS 4096
+
+/* Adds a departed worker's line to line 0. */
+static void settle_usage(struct service *service, __u32 line)
+{
+	struct cs_usage *sum = &service->usage[0], *gone = &service->usage[line];
+
+	sum->issued += gone->issued;
+	sum->retired += gone->issued; /* what it had not retired was swept */
+	sum->refused += gone->refused;
+	sum->strays += gone->strays;
+	sum->path_changes += gone->path_changes;
+	__atomic_fetch_sub(&sum->provisional, gone->provisional, __ATOMIC_RELAXED);
+	memset(gone, 0, sizeof(*gone));
+	service->usage_taken[line] = false;
+}
+
+static void close_process(struct worker *worker)
+{
+	if (worker->process.fd < 0)
+		return;
+	loop_forget(worker->all->loop, &worker->process);
+	close(worker->process.fd);
+	worker->process.fd = -1;
+}
+
+/* Nothing of the worker is left: its id may be somebody else's. */
+static void free_worker(struct worker *worker)
+{
+	struct workers *all = worker->all;
+
+	settle_usage(&all->service[worker->value.service], worker->value.usage);
+	slots_give_back(all, worker->value.index, worker->value.slots);
+	memset(&worker->value, 0, sizeof(worker->value));
+	entry_write(worker);
+	close_process(worker);
+	routes_free(&worker->routes);
+	if (worker->holder)
+		*worker->holder = NULL;
+	all->worker[worker->id] = NULL;
+	id_give_back(all, worker->id);
+	free(worker);
+}
+
+static void log_swept(struct worker *worker)
+{
+	if (worker->logged)
+		return;
+	worker->logged = true;
+	log_line("%s: worker %u (pid %u) is gone, %llu routes removed",
+		 worker_service(worker)->value.name, worker->id, worker->value.pid,
+		 (unsigned long long)worker->swept);
+}
+
+/* A worker whose table is not shared has nothing to write with. */
+static bool may_still_write(const struct worker *worker)
+{
+	return !worker->gone && worker_service(worker)->value.shared_table;
+}
+
+static void sweep_some(struct worker *worker)
+{
+	const struct cs_table *table = &worker_service(worker)->table;
+
+	worker->swept += cs_table_sweep(table, worker->sweep_next, SWEEP_BUCKETS, worker->id);
+	worker->sweep_next += SWEEP_BUCKETS;
+	if (worker->sweep_next <= table->mask)
+		return;
+	worker->sweeping = false;
+	worker->all->sweeping--;
+	log_swept(worker);
+	if (!may_still_write(worker))
+		free_worker(worker);
+}
+
+bool workers_reap_some(void *arg)
+{
+	struct workers *workers = arg;
+
+	for (__u32 id = 1; id < CS_MAX_WORKERS && workers->sweeping; id++) {
+		struct worker *worker = workers->worker[id];
+
+		if (!worker || !worker->sweeping)
+			continue;
+		sweep_some(worker);
+		break;
+	}
+	return workers->sweeping;
+}
+
+static void begin_sweep(struct worker *worker)
+{
+	worker->all->sweeping += !worker->sweeping;
+	worker->sweeping = true;
+	worker->sweep_next = 0;
+}
+
+void workers_bury(struct worker *worker)
+{
+	struct service *service = &worker->all->service[worker->value.service];
+	bool active = worker->value.state == CS_WORKER_ACTIVE;
+
+	if (worker->dead)
+		return;
+	worker->dead = true;
+	worker->value.state = CS_WORKER_DEAD;
+	__atomic_store_n(&service->usage[worker->value.usage].buried, 1, __ATOMIC_SEQ_CST);
+	/* First out of the ring, so that new connections never find it dead. */
+	if (active)
+		ring_leave(worker);
+	entry_write(worker);
+	slots_clear(worker);
+	begin_sweep(worker);
+}
+
+void worker_process_ended(struct source *source, uint32_t events)
+{
+	struct worker *worker = (struct worker *)source;
+
+	(void)events;
+	worker->gone = true;
+	close_process(worker);
+	if (!worker->dead)
+		workers_bury(worker);
+	else
+		begin_sweep(worker); /* once more: it could write until now */
+}
