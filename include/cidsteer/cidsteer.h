@@ -127,8 +127,9 @@ int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len);
  * cidsteer_report_stray - a packet came with a DCID that is not this worker's
  * @cid, @len:	that DCID
  *
- * Counted as a stray if at this moment another worker has issued the ID; an ID that nobody has
- * issued (a connection that is over, a scan) is no fault of the routing.  Do not answer a stray
+ * Counted as a stray if at this moment the table has a route for the ID: another worker has
+ * issued it, or its route was altered.  An ID without a route (a connection that is over, a scan)
+ * is no fault of the routing.  Do not answer a stray
  * with a stateless reset: it would be valid, and end a healthy connection.
  *
  * Returns 1 for a stray, 0 for none, or -EINVAL, -ECHILD, -ENOTCONN, -ETIMEDOUT as above.
