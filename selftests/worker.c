@@ -1,0 +1,715 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * worker: a server without QUIC.  It binds SO_REUSEPORT sockets, registers them through
+ * libcidsteer, and does what its standard input says, a command a line, each answered with one
+ * line: "ok", the name of an errno, or what is asked for.  It counts the packets of its sockets.
+ *
+ *   worker --service NAME --listen ADDR:PORT... [--control PATH] [--handles N] [--generation N]
+ *          [--user NAME] [--v6only] [--gro] [--unsteered]
+ *
+ * First it says "ready ID..." with the worker id of each handle, or "refused ERRNO LINE".
+ */
+#include <errno.h>
+#include <grp.h>
+#include <linux/bpf.h>
+#include <linux/filter.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cidsteer/cidsteer.h"
+#include "tool.h"
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+#define MAX_LISTENERS 17 /* one more than a service can have */
+#define MAX_HANDLES 64
+
+struct cid {
+	uint8_t len; /* 0: empty; GONE: retired */
+	uint8_t byte[CIDSTEER_CID_MAX];
+};
+#define GONE 255
+
+/* What this worker has issued: open addressing, at most half full. */
+struct set {
+	struct cid *slot;
+	size_t slots, used;
+};
+
+struct member {
+	struct cidsteer *handle;
+	int socket[MAX_LISTENERS];
+	struct set issued;
+	bool lost; /* cidsteer_dispatch() said that the daemon went away */
+	unsigned long packets[MAX_LISTENERS], own, foreign, bytes;
+	unsigned long bulk_errors;
+};
+
+static struct {
+	const char *service, *control;
+	struct address listen[MAX_LISTENERS];
+	unsigned int listeners, handles;
+	uint32_t generation;
+	const char *user;
+	bool v6only, gro, unsteered;
+} options = { .handles = 1 };
+
+static struct member member[MAX_HANDLES], *current = member;
+static unsigned long bulk_count;
+static __thread uint64_t random_state;
+
+static const char *result(int err)
+{
+	static char text[32];
+
+	if (!err)
+		return "ok";
+	if (err > 0) {
+		snprintf(text, sizeof(text), "%d", err);
+		return text;
+	}
+	return strerrorname_np(-err);
+}
+
+/* xorshift64*: no system call, so that strace counts the library's only. */
+static uint64_t next_random(void)
+{
+	if (!random_state) {
+		struct timespec now;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		random_state = ((uint64_t)getpid() << 40) ^ (uint64_t)now.tv_nsec << 8 ^
+			       (uintptr_t)&now;
+	}
+	random_state ^= random_state >> 12;
+	random_state ^= random_state << 25;
+	random_state ^= random_state >> 27;
+	return random_state * 0x2545f4914f6cdd1dull;
+}
+
+static void make_cid(const struct member *at, struct cid *cid)
+{
+	cid->len = cidsteer_cid_length(at->handle);
+	for (int i = 0; i < cid->len; i++)
+		cid->byte[i] = next_random() >> 32;
+}
+
+/* ---- what was issued ---- */
+
+static struct cid *set_find(struct set *set, const uint8_t *byte, uint8_t len)
+{
+	uint64_t hash = 14695981039346656037ull;
+	size_t i;
+
+	if (!set->slots)
+		return NULL;
+	for (i = 0; i < len; i++)
+		hash = (hash ^ byte[i]) * 1099511628211ull;
+	for (i = (hash ^ hash >> 32) % set->slots; set->slot[i].len; i = (i + 1) % set->slots) {
+		if (set->slot[i].len == len && !memcmp(set->slot[i].byte, byte, len))
+			break;
+	}
+	return &set->slot[i];
+}
+
+static bool set_has(struct set *set, const uint8_t *byte, uint8_t len)
+{
+	struct cid *found = set_find(set, byte, len);
+
+	return found && found->len;
+}
+
+static void set_put(struct set *set, const struct cid *cid)
+{
+	struct set old = *set;
+
+	if (2 * (set->used + 1) > set->slots) {
+		set->slots = set->slots ? 2 * set->slots : 64;
+		set->slot = calloc(set->slots, sizeof(*set->slot));
+		if (!set->slot)
+			err(1, "calloc");
+		set->used = 0;
+		for (size_t i = 0; i < old.slots; i++) {
+			if (old.slot[i].len && old.slot[i].len != GONE)
+				set_put(set, &old.slot[i]);
+		}
+		free(old.slot);
+	}
+	*set_find(set, cid->byte, cid->len) = *cid;
+	set->used++;
+}
+
+static void set_remove(struct set *set, const struct cid *cid)
+{
+	struct cid *found = set_find(set, cid->byte, cid->len);
+
+	if (found && found->len)
+		found->len = GONE;
+}
+
+/* ---- sockets ---- */
+
+static int make_socket(const struct address *address)
+{
+	int fd = socket(address->any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, room = 64 << 20, v6only = options.v6only;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)))
+		err(1, "socket");
+	/* No packet may be lost for want of room: counts are exact. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)))
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	if (address->any.sa_family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)))
+		err(1, "IPV6_V6ONLY");
+	if (options.gro && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof(one)))
+		err(1, "UDP_GRO");
+	if (bind(fd, &address->any, address->len))
+		err(1, "bind");
+	return fd;
+}
+
+static void bind_all(void)
+{
+	for (unsigned int h = 0; h < options.handles; h++) {
+		for (unsigned int i = 0; i < options.listeners; i++)
+			member[h].socket[i] = make_socket(&options.listen[i]);
+	}
+}
+
+static void count_packet(struct member *at, unsigned int i, const uint8_t *byte, size_t len)
+{
+	size_t start = len && byte[0] & 0x80 ? 6 : 1;
+	size_t cid_len = start == 1 ? (at->handle ? cidsteer_cid_length(at->handle) : 0) :
+				      (len > 5 ? byte[5] : 0);
+
+	at->packets[i]++;
+	at->bytes += len;
+	if (cid_len && cid_len <= CIDSTEER_CID_MAX && start + cid_len <= len &&
+	    set_has(&at->issued, byte + start, cid_len))
+		at->own++;
+	else
+		at->foreign++;
+}
+
+static void receive_all(struct member *at)
+{
+	static uint8_t byte[65536];
+	ssize_t len;
+
+	for (unsigned int i = 0; i < options.listeners; i++) {
+		if (at->socket[i] < 0)
+			continue;
+		while ((len = recv(at->socket[i], byte, sizeof(byte), 0)) >= 0 ||
+		       errno == ECONNREFUSED) {
+			if (len >= 0)
+				count_packet(at, i, byte, len);
+		}
+	}
+}
+
+/* ---- registering ---- */
+
+static void drop_privileges(void)
+{
+	const struct passwd *user = getpwnam(options.user);
+
+	if (!user)
+		errx(1, "user %s does not exist", options.user);
+	if (setgroups(0, NULL) || setgid(user->pw_gid) || setuid(user->pw_uid) ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		err(1, "dropping privileges");
+}
+
+static int open_handle(struct member *at, char *line, size_t size)
+{
+	struct cidsteer_options how = CIDSTEER_OPTIONS_INIT;
+
+	how.control = options.control;
+	how.generation = options.generation;
+	how.error = line;
+	how.error_size = size;
+	at->lost = false;
+	return cidsteer_open(&at->handle, options.service, at->socket, options.listeners, &how);
+}
+
+static void start(void)
+{
+	char line[512];
+
+	bind_all();
+	if (options.user)
+		drop_privileges();
+	for (unsigned int h = 0; h < options.handles && !options.unsteered; h++) {
+		int err = open_handle(&member[h], line, sizeof(line));
+
+		if (!err)
+			continue;
+		printf("refused %s %s\n", result(err), line);
+		exit(1);
+	}
+	printf("ready");
+	for (unsigned int h = 0; h < options.handles && !options.unsteered; h++)
+		printf(" %u", cidsteer_worker_id(member[h].handle));
+	puts("");
+}
+
+/* ---- commands: each prints one line ---- */
+
+static void do_cid(const char *name, const char *hex,
+		   int (*call)(struct cidsteer *, const uint8_t *, size_t))
+{
+	struct cid cid = {};
+	int len = hex_read(hex, cid.byte, sizeof(cid.byte)), err;
+
+	if (len < 0) {
+		puts("not a connection ID");
+		return;
+	}
+	cid.len = len;
+	err = call(current->handle, cid.byte, len);
+	if (!err && (!strcmp(name, "issue") || !strcmp(name, "provisional")))
+		set_put(&current->issued, &cid);
+	if (!err && !strcmp(name, "retire"))
+		set_remove(&current->issued, &cid);
+	puts(result(err));
+}
+
+/* random N: issues so many, and prints them. */
+static void do_random(const char *argument)
+{
+	struct cid cid = {};
+	int err = 0;
+
+	printf("cids");
+	for (int left = atoi(argument); left > 0; left--) {
+		make_cid(current, &cid);
+		err = cidsteer_issue(current->handle, cid.byte, cid.len);
+		if (err)
+			break;
+		set_put(&current->issued, &cid);
+		putchar(' ');
+		hex_print(cid.byte, cid.len);
+	}
+	puts(err ? result(err) : "");
+}
+
+/* retire-all: what was issued and not retired. */
+static void do_retire_all(const char *argument)
+{
+	unsigned long errors = 0, count = 0;
+
+	(void)argument;
+	for (size_t i = 0; i < current->issued.slots; i++) {
+		struct cid *cid = &current->issued.slot[i];
+
+		if (!cid->len || cid->len == GONE)
+			continue;
+		count++;
+		errors += cidsteer_retire(current->handle, cid->byte, cid->len) != 0;
+		cid->len = GONE;
+	}
+	printf("retired %lu errors %lu\n", count, errors);
+}
+
+/* fill N: issues so many without remembering them. */
+static void do_fill(const char *argument)
+{
+	unsigned long issued = 0, refused = 0;
+	struct cid cid = {};
+
+	for (long left = atol(argument); left > 0; left--) {
+		make_cid(current, &cid);
+		if (cidsteer_issue(current->handle, cid.byte, cid.len))
+			refused++;
+		else
+			issued++;
+	}
+	printf("issued %lu refused %lu\n", issued, refused);
+}
+
+static void *run_bulk(void *arg)
+{
+	struct member *at = arg;
+	struct cid cid = {};
+
+	at->bulk_errors = 0;
+	for (unsigned long i = 0; i < bulk_count; i++) {
+		make_cid(at, &cid);
+		at->bulk_errors += cidsteer_issue(at->handle, cid.byte, cid.len) != 0;
+		at->bulk_errors += cidsteer_retire(at->handle, cid.byte, cid.len) != 0;
+	}
+	return NULL;
+}
+
+/* bulk N: issues and retires so many, one after the other. */
+static void do_bulk(const char *argument)
+{
+	bulk_count = atol(argument);
+	run_bulk(current);
+	printf("bulk %lu errors %lu\n", bulk_count, current->bulk_errors);
+}
+
+/* threads N: the same in one thread for each handle, at once. */
+static void do_threads(const char *argument)
+{
+	pthread_t thread[MAX_HANDLES];
+	unsigned long errors = 0;
+
+	bulk_count = atol(argument);
+	for (unsigned int h = 0; h < options.handles; h++) {
+		if (pthread_create(&thread[h], NULL, run_bulk, &member[h]))
+			err(1, "pthread_create");
+	}
+	for (unsigned int h = 0; h < options.handles; h++) {
+		pthread_join(thread[h], NULL);
+		errors += member[h].bulk_errors;
+	}
+	printf("threads %u each %lu errors %lu\n", options.handles, bulk_count, errors);
+}
+
+/* count: of the handle's sockets in the order of --listen, and together. */
+static void do_count(const char *argument)
+{
+	unsigned long packets = 0;
+
+	(void)argument;
+	receive_all(current);
+	for (unsigned int i = 0; i < options.listeners; i++)
+		packets += current->packets[i];
+	printf("packets=%lu own=%lu foreign=%lu bytes=%lu sockets=", packets, current->own,
+	       current->foreign, current->bytes);
+	for (unsigned int i = 0; i < options.listeners; i++)
+		printf("%s%lu", i ? "," : "", current->packets[i]);
+	puts("");
+}
+
+static void do_reset(const char *argument)
+{
+	(void)argument;
+	for (unsigned int h = 0; h < options.handles; h++) {
+		struct member *at = &member[h];
+
+		receive_all(at);
+		memset(at->packets, 0, sizeof(at->packets));
+		at->own = at->foreign = at->bytes = 0;
+	}
+	puts("ok");
+}
+
+static void do_use(const char *argument)
+{
+	unsigned int h = atoi(argument);
+
+	if (h < options.handles)
+		current = &member[h];
+	puts(h < options.handles ? "ok" : "no such handle");
+}
+
+static void do_path(const char *argument)
+{
+	(void)argument;
+	puts(result(cidsteer_report_path_change(current->handle)));
+}
+
+static void do_drain(const char *argument)
+{
+	(void)argument;
+	puts(result(cidsteer_drain(current->handle)));
+}
+
+static void do_dispatch(const char *argument)
+{
+	(void)argument;
+	puts(result(cidsteer_dispatch(current->handle)));
+}
+
+/* state: what the handle says of itself. */
+static void do_state(const char *argument)
+{
+	struct pollfd fd = { .fd = current->handle ? cidsteer_fd(current->handle) : -1,
+			     .events = POLLIN };
+
+	(void)argument;
+	poll(&fd, 1, 0);
+	printf("id=%u cid_length=%zu notes=%u readable=%d lost=%d\n",
+	       cidsteer_worker_id(current->handle), cidsteer_cid_length(current->handle),
+	       cidsteer_notes(current->handle), fd.revents & POLLIN, current->lost);
+}
+
+/* close: the handle, not its sockets. */
+static void do_close(const char *argument)
+{
+	(void)argument;
+	cidsteer_close(current->handle);
+	current->handle = NULL;
+	puts("ok");
+}
+
+static void do_open(const char *argument)
+{
+	char line[512] = "";
+	int err = open_handle(current, line, sizeof(line));
+
+	(void)argument;
+	if (err)
+		printf("refused %s %s\n", result(err), line);
+	else
+		printf("ready %u\n", cidsteer_worker_id(current->handle));
+}
+
+static void do_close_sockets(const char *argument)
+{
+	(void)argument;
+	for (unsigned int i = 0; i < options.listeners; i++) {
+		close(current->socket[i]);
+		current->socket[i] = -1;
+	}
+	puts("ok");
+}
+
+/* fork: what the calls say in a child, which then closes its copy of the handle. */
+static void do_fork(const char *argument)
+{
+	static const uint8_t cid[CIDSTEER_CID_MAX];
+	size_t len = cidsteer_cid_length(current->handle);
+	struct cidsteer *handle = current->handle;
+	pid_t child;
+	int status;
+
+	(void)argument;
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		printf("issue=%s ", result(cidsteer_issue(handle, cid, len)));
+		printf("provisional=%s ", result(cidsteer_issue_provisional(handle, cid, len)));
+		printf("retire=%s ", result(cidsteer_retire(handle, cid, len)));
+		printf("stray=%s ", result(cidsteer_report_stray(handle, cid, len)));
+		printf("path=%s ", result(cidsteer_report_path_change(handle)));
+		printf("drain=%s ", result(cidsteer_drain(handle)));
+		printf("dispatch=%s ", result(cidsteer_dispatch(handle)));
+		cidsteer_close(handle);
+		puts("closed");
+		fflush(stdout);
+		_exit(0);
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		printf("the child ended with %#x\n", status);
+}
+
+/* hold: a child that does nothing but keep copies of all descriptors. */
+static void do_hold(const char *argument)
+{
+	pid_t child = fork();
+
+	(void)argument;
+	if (!child) {
+		close(0);
+		close(1);
+		for (;;)
+			pause();
+	}
+	printf("held by %d\n", child);
+}
+
+/* who: user and privileges, as the kernel says. */
+static void do_who(const char *argument)
+{
+	char line[256];
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned int uid = 0;
+	unsigned long long caps;
+
+	(void)argument;
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Uid: %*u %u", &uid) == 1)
+			printf("euid=%u ", uid);
+		else if (sscanf(line, "CapEff: %llx", &caps) == 1)
+			printf("CapEff=%llx ", caps);
+		else if (sscanf(line, "NoNewPrivs: %u", &uid) == 1)
+			printf("NoNewPrivs=%u", uid);
+	}
+	puts("");
+	if (file)
+		fclose(file);
+}
+
+/* An own program for the group that picks socket 0: what a second steering tool would do. */
+static int load_intruder(void)
+{
+	static const struct bpf_insn insn[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = 2 };
+
+	attr.insns = (uintptr_t)insn;
+	attr.license = (uintptr_t) "GPL";
+	strcpy(attr.prog_name, "intruder");
+	return syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+}
+
+/* intrude ebpf|cbpf */
+static void do_intrude(const char *argument)
+{
+	struct sock_filter filter[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+	struct sock_fprog classic = { 1, filter };
+	int fd, err;
+
+	if (!strcmp(argument, "cbpf")) {
+		err = setsockopt(current->socket[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &classic,
+				 sizeof(classic));
+		puts(result(err ? -errno : 0));
+		return;
+	}
+	fd = load_intruder();
+	err = fd < 0 || setsockopt(current->socket[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &fd,
+				   sizeof(fd));
+	puts(result(err ? -errno : 0));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void do_quit(const char *argument)
+{
+	(void)argument;
+	for (unsigned int h = 0; h < options.handles; h++)
+		cidsteer_close(member[h].handle);
+	puts("ok");
+	exit(0);
+}
+
+static void do_issue(const char *hex)
+{
+	do_cid("issue", hex, cidsteer_issue);
+}
+
+static void do_provisional(const char *hex)
+{
+	do_cid("provisional", hex, cidsteer_issue_provisional);
+}
+
+static void do_retire(const char *hex)
+{
+	do_cid("retire", hex, cidsteer_retire);
+}
+
+static void do_stray(const char *hex)
+{
+	do_cid("stray", hex, cidsteer_report_stray);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(const char *argument);
+} commands[] = {
+	{ "issue", do_issue },	       { "provisional", do_provisional },
+	{ "retire", do_retire },       { "stray", do_stray },
+	{ "random", do_random },       { "retire-all", do_retire_all },
+	{ "fill", do_fill },	       { "bulk", do_bulk },
+	{ "threads", do_threads },     { "count", do_count },
+	{ "reset", do_reset },	       { "use", do_use },
+	{ "path", do_path },	       { "drain", do_drain },
+	{ "dispatch", do_dispatch },   { "state", do_state },
+	{ "close", do_close },	       { "open", do_open },
+	{ "close-sockets", do_close_sockets }, { "fork", do_fork },
+	{ "hold", do_hold },	       { "who", do_who },
+	{ "intrude", do_intrude },     { "quit", do_quit },
+};
+
+static void obey(char *line)
+{
+	char *name = strtok(line, " \n"), *argument = strtok(NULL, "\n");
+
+	for (size_t i = 0; name && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, name))
+			continue;
+		commands[i].run(argument ? argument : "");
+		return;
+	}
+	puts("no such command");
+}
+
+/* ---- the loop ---- */
+
+static void dispatch(struct member *at)
+{
+	if (cidsteer_dispatch(at->handle) == -ENOTCONN)
+		at->lost = true;
+}
+
+static void wait_and_serve(void)
+{
+	struct pollfd fds[1 + MAX_HANDLES] = { { .fd = 0, .events = POLLIN } };
+	char line[4096];
+
+	for (unsigned int h = 0; h < options.handles; h++) {
+		struct member *at = &member[h];
+
+		fds[1 + h].fd = at->handle && !at->lost ? cidsteer_fd(at->handle) : -1;
+		fds[1 + h].events = POLLIN;
+	}
+	poll(fds, 1 + options.handles, -1);
+	for (unsigned int h = 0; h < options.handles; h++) {
+		if (fds[1 + h].revents)
+			dispatch(&member[h]);
+	}
+	if (!fds[0].revents)
+		return;
+	if (!fgets(line, sizeof(line), stdin))
+		do_quit("");
+	obey(line);
+	fflush(stdout);
+}
+
+static const char *value(char ***argv)
+{
+	if (!*++*argv)
+		errx(2, "a value is missing");
+	return **argv;
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	while (*++argv) {
+		if (!strcmp(*argv, "--service"))
+			options.service = value(&argv);
+		else if (!strcmp(*argv, "--control"))
+			options.control = value(&argv);
+		else if (!strcmp(*argv, "--listen") && options.listeners < MAX_LISTENERS)
+			address_read(value(&argv), &options.listen[options.listeners++]);
+		else if (!strcmp(*argv, "--handles"))
+			options.handles = atoi(value(&argv));
+		else if (!strcmp(*argv, "--generation"))
+			options.generation = atoi(value(&argv));
+		else if (!strcmp(*argv, "--user"))
+			options.user = value(&argv);
+		else if (!strcmp(*argv, "--v6only"))
+			options.v6only = true;
+		else if (!strcmp(*argv, "--gro"))
+			options.gro = true;
+		else if (!strcmp(*argv, "--unsteered"))
+			options.unsteered = true;
+		else
+			errx(2, "%s: not an option", *argv);
+	}
+	if (options.handles < 1 || options.handles > MAX_HANDLES)
+		errx(2, "1 to %d handles", MAX_HANDLES);
+	/* One line of input at a time, so that poll() tells when there is more. */
+	setvbuf(stdin, NULL, _IONBF, 0);
+	start();
+	fflush(stdout);
+	for (;;)
+		wait_and_serve();
+}
