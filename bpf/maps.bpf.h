@@ -20,6 +20,24 @@ struct {
 } cs_abi SEC(".maps");
 
 /*
+ * Network namespace -> port -> line of cs_lines, and what listens on all addresses of that port.
+ * Written: daemon, from cs_addrs.  Read: XDP.  Never full: a line for each key of cs_addrs.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_NETNS);
+	__type(key, __u32);
+	__type(value, struct cs_ports);
+} cs_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_ADDRS + 1);
+	__type(key, __u32);
+	__type(value, struct cs_line);
+} cs_lines SEC(".maps");
+
+/*
  * Address -> service and listener, exact and wildcard.  Written: daemon.  Read: XDP, command.
  * Full: the daemon refuses the configuration.
  */

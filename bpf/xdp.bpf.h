@@ -34,22 +34,36 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 	bpf_skb_load_bytes(packet->md, 0, &tuple->sport, 4);
 }
 
+CS_INLINE int is_mapped_ipv4(const __u8 ip[16])
+{
+	const __u32 *word = (const __u32 *)ip;
+
+	return !word[0] && !word[1] && word[2] == bpf_htonl(0xffff);
+}
+
 /* The listener of an address: the exact one before the wildcard. */
 CS_INLINE const struct cs_listener *find_listener(const struct cs_tuple *tuple)
 {
-	const struct cs_listener *listener;
 	struct cs_addr addr = { .port = tuple->dport, .netns = cs_netns };
-	const __u32 *word = (const __u32 *)tuple->daddr;
+	const struct cs_listener *exact, *any;
+	__u32 netns = cs_netns, line;
+	const struct cs_ports *ports = bpf_map_lookup_elem(&cs_ports, &netns);
+	const struct cs_line *found;
 
-	__builtin_memcpy(addr.ip, tuple->daddr, 16);
-	listener = bpf_map_lookup_elem(&cs_addrs, &addr);
-	if (listener)
-		return listener;
-	if (!word[0] && !word[1] && word[2] == bpf_htonl(0xffff))
-		cs_map_ipv4(addr.ip, 0);
-	else
-		__builtin_memset(addr.ip, 0, 16);
-	return bpf_map_lookup_elem(&cs_addrs, &addr);
+	line = ports ? ports->line[bpf_ntohs(tuple->dport)] : 0;
+	if (!line)
+		return NULL;
+	found = bpf_map_lookup_elem(&cs_lines, &line);
+	if (!found)
+		return NULL;
+	if (found->exact) {
+		__builtin_memcpy(addr.ip, tuple->daddr, 16);
+		exact = bpf_map_lookup_elem(&cs_addrs, &addr);
+		if (exact)
+			return exact;
+	}
+	any = is_mapped_ipv4(tuple->daddr) ? &found->any[1] : &found->any[0];
+	return any->service ? any : NULL;
 }
 
 CS_INLINE void frame_verdict(const struct xdp_md *ctx, struct cs_verdict *verdict)

@@ -21,6 +21,7 @@
 #define CS_MAX_SERVICE_WORKERS 1024 /* usage lines of one service, 0 is the departed: refused */
 #define CS_MAX_SOCKETS 65536	    /* slots of cs_sockets: registering is refused */
 #define CS_MAX_ADDRS 4096	    /* keys of cs_addrs, two for a dual-stack wildcard */
+#define CS_MAX_NETNS 16		    /* network namespaces: one so far */
 #define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
 #define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
 #define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
@@ -36,7 +37,7 @@
 struct cs_abi {
 	__u32 magic;		/* CS_MAGIC */
 	__u32 layout;		/* CS_LAYOUT of who made the pins */
-	__u64 netns_cookie[16]; /* SO_NETNS_COOKIE of network namespace 0..15; 0: not in use */
+	__u64 netns_cookie[CS_MAX_NETNS]; /* SO_NETNS_COOKIE of each; 0: not in use */
 };
 _Static_assert(sizeof(struct cs_abi) == 136, "map value layout");
 
@@ -62,6 +63,21 @@ struct cs_listener {
 _Static_assert(sizeof(struct cs_listener) == 8, "map value layout");
 
 #define CS_LISTENER_ALIAS 1 /* the IPv4 half of a dual-stack wildcard */
+
+/*
+ * Values of cs_ports and cs_lines: cs_addrs by port, so that a packet of another port costs two
+ * array look-ups, and one of a wildcard no hash look-up.
+ */
+struct cs_ports {
+	__u16 line[65536]; /* port in host order -> line of cs_lines; 0: nobody listens */
+};
+
+struct cs_line {
+	struct cs_listener any[2]; /* wildcard for IPv6, IPv4; service 0: none */
+	__u32 exact;		   /* cs_addrs has other addresses with this port */
+	__u32 pad;		   /* must be zero */
+};
+_Static_assert(sizeof(struct cs_line) == 24, "map value layout");
 
 /* Value of cs_services. */
 struct cs_service {

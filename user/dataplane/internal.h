@@ -14,6 +14,17 @@ struct bpf_object;
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
 
+/* An address that is listened on. */
+struct plane_address {
+	struct cs_addr addr;
+	struct cs_listener listener;
+	int instance; /* of cs_reuseport, loaded for it; 0: the slot has one */
+};
+
+/* Makes cs_ports and cs_lines say what is at these addresses.  Returns 0 or a negative errno. */
+int plane_index_ports(const struct plane *plane, const struct plane_address *address,
+		      unsigned int count);
+
 /* Makes services, addresses, tables and listeners what the configuration says, or changes nothing. */
 int plane_sync(struct plane *plane, const struct config *config, struct error *error);
 

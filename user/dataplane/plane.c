@@ -27,6 +27,7 @@
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 static const char *const map_names[PLANE_MAPS] = {
+	[PLANE_PORTS] = "cs_ports",	  [PLANE_LINES] = "cs_lines",
 	[PLANE_ADDRS] = "cs_addrs",	  [PLANE_SERVICES] = "cs_services",
 	[PLANE_CIDS] = "cs_cids",	  [PLANE_USAGE] = "cs_usage",
 	[PLANE_WORKERS] = "cs_workers",	  [PLANE_SOCKETS] = "cs_sockets",

@@ -20,6 +20,8 @@
 #include "dataplane/config.h"
 
 enum plane_map {
+	PLANE_PORTS,
+	PLANE_LINES,
 	PLANE_ADDRS,
 	PLANE_SERVICES,
 	PLANE_CIDS,

@@ -22,12 +22,6 @@
 /* The skeletons use the types of core/abi.h. */
 #include "cidsteer.skel.h"
 
-struct plan_address {
-	struct cs_addr addr;
-	struct cs_listener listener;
-	int instance; /* of cs_reuseport, loaded for it; 0: the slot has one */
-};
-
 struct plan {
 	struct cs_service service[CS_MAX_SERVICES];
 	bool renew[CS_MAX_SERVICES]; /* new key, table and usage lines */
@@ -35,7 +29,7 @@ struct plan {
 	bool wanted[CS_MAX_SERVICES];
 	bool has_workers[CS_MAX_SERVICES];
 	bool listener_used[CS_MAX_LISTENERS];
-	struct plan_address loaded[CS_MAX_ADDRS], want[CS_MAX_ADDRS];
+	struct plane_address loaded[CS_MAX_ADDRS], want[CS_MAX_ADDRS];
 	unsigned int loaded_count, want_count;
 };
 
@@ -47,7 +41,7 @@ static int note_address(const struct cs_addr *addr, const struct cs_listener *li
 		return -E2BIG;
 	if (listener->listener < CS_MAX_LISTENERS)
 		plan->listener_used[listener->listener] = true;
-	plan->loaded[plan->loaded_count++] = (struct plan_address){ *addr, *listener, 0 };
+	plan->loaded[plan->loaded_count++] = (struct plane_address){ *addr, *listener, 0 };
 	return 0;
 }
 
@@ -139,7 +133,7 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 	return 0;
 }
 
-static const struct plan_address *plan_find_loaded(const struct plan *plan,
+static const struct plane_address *plan_find_loaded(const struct plan *plan,
 						   const struct cs_addr *addr)
 {
 	for (unsigned int i = 0; i < plan->loaded_count; i++) {
@@ -171,7 +165,7 @@ static int plan_free_position(const struct plan *plan, __u32 id,
 			taken |= plan->want[i].listener.service == id &&
 				 plan->want[i].listener.position == position;
 		for (unsigned int i = 0; i < want->listen_count; i++) {
-			const struct plan_address *is = plan_find_loaded(plan, &want->listen[i]);
+			const struct plane_address *is = plan_find_loaded(plan, &want->listen[i]);
 
 			taken |= is && is->listener.service == id &&
 				 is->listener.position == position;
@@ -197,14 +191,14 @@ static int plan_want(struct plan *plan, const struct cs_addr *addr, struct cs_li
 {
 	if (plan->want_count == CS_MAX_ADDRS)
 		return -E2BIG;
-	plan->want[plan->want_count++] = (struct plan_address){ *addr, listener, 0 };
+	plan->want[plan->want_count++] = (struct plane_address){ *addr, listener, 0 };
 	return 0;
 }
 
 static int plan_listener(struct plan *plan, const struct config *config,
 			 const struct config_service *want, __u32 id, const struct cs_addr *addr)
 {
-	const struct plan_address *is = plan_find_loaded(plan, addr);
+	const struct plane_address *is = plan_find_loaded(plan, addr);
 	struct cs_listener listener = { .service = id };
 	struct cs_addr ipv4 = { .ip = { [10] = 0xff, [11] = 0xff }, .port = addr->port };
 	int slot, position, err;
@@ -412,8 +406,8 @@ static int prepare(const struct plane *plane, struct plan *plan)
 			return plan->usage_fd[id];
 	}
 	for (unsigned int i = 0; i < plan->want_count; i++) {
-		struct plan_address *want = &plan->want[i];
-		const struct plan_address *is = plan_find_loaded(plan, &want->addr);
+		struct plane_address *want = &plan->want[i];
+		const struct plane_address *is = plan_find_loaded(plan, &want->addr);
 		bool same = is && !memcmp(&is->listener, &want->listener, sizeof(is->listener));
 
 		if (want->listener.flags & CS_LISTENER_ALIAS ||
@@ -463,7 +457,7 @@ static int apply_services(const struct plane *plane, const struct plan *plan)
 static int apply_addresses(const struct plane *plane, const struct plan *plan)
 {
 	for (unsigned int i = 0; i < plan->want_count; i++) {
-		const struct plan_address *want = &plan->want[i];
+		const struct plane_address *want = &plan->want[i];
 		__u32 slot = want->listener.listener;
 
 		if (want->instance > 0 && bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot,
@@ -483,7 +477,7 @@ static void remove_addresses(const struct plane *plane, const struct plan *plan)
 	for (unsigned int i = 0; i < plan->want_count; i++)
 		kept[plan->want[i].listener.listener] = true;
 	for (unsigned int i = 0; i < plan->loaded_count; i++) {
-		const struct plan_address *is = &plan->loaded[i];
+		const struct plane_address *is = &plan->loaded[i];
 		__u32 slot = is->listener.listener;
 		bool wanted = false;
 
@@ -524,6 +518,8 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 		err = apply_services(plane, plan);
 	if (!err)
 		err = apply_addresses(plane, plan);
+	if (!err)
+		err = plane_index_ports(plane, plan->want, plan->want_count);
 	close_prepared(plan);
 	if (err)
 		return plane_libbpf_error(error, err, "services");
