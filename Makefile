@@ -34,7 +34,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER) $(B)/cidsteer.pc
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples unit prog selftest test demo setup setup-examples install uninstall clean help
+.PHONY: all examples unit prog selftest test demo bench setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -133,6 +133,25 @@ test: setup-examples ## everything: installs what is missing, then unit, prog, s
 demo: setup-examples ## 20 HTTP/3 transfers whose clients move, unsteered and steered (2 minutes)
 	+$(MAKE) --no-print-directory all examples
 	scripts/demo
+
+# ---- benchmarks -----------------------------------------------------------------------------
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
+
+$(B)/bench/%.bpf.o: tests/bench/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MT $@ -c $< -o $@
+
+$(B)/bench/%.skel.h: $(B)/bench/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $* > $@
+
+$(call objs,$(BENCH_SRC)): | $(B)/bench/programs.skel.h
+
+$(B)/bench/bench: $(call objs,$(BENCH_SRC) $(COMMON) $(PLANE)) $(B)/libcidsteer.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+
+bench: all $(B)/bench/bench ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
+	scripts/bench
 
 # ---- set-up ---------------------------------------------------------------------------------
 setup: ## install what building needs
