@@ -12,6 +12,18 @@
 /* Buckets that one piece of sweeping looks at: some hundred microseconds. */
 #define SWEEP_BUCKETS 4096
 
+/* Its provisional routes are swept: the service may have as many others.  The line is the worker's
+ * to write, so what it says is believed up to the share.
+ */
+static void return_share(struct service *service, __u32 line)
+{
+	__u64 count = __atomic_exchange_n(&service->usage[line].provisional, 0, __ATOMIC_RELAXED);
+	__u64 share = routes_share(service->value.max_cids);
+
+	__atomic_fetch_sub(&service->usage[0].provisional, count < share ? count : share,
+			   __ATOMIC_RELAXED);
+}
+
 /* Adds a departed worker's line to line 0. */
 static void settle_usage(struct service *service, __u32 line)
 {
@@ -22,7 +34,7 @@ static void settle_usage(struct service *service, __u32 line)
 	sum->refused += gone->refused;
 	sum->strays += gone->strays;
 	sum->path_changes += gone->path_changes;
-	__atomic_fetch_sub(&sum->provisional, gone->provisional, __ATOMIC_RELAXED);
+	return_share(service, line);
 	memset(gone, 0, sizeof(*gone));
 	service->usage_taken[line] = false;
 }
@@ -80,6 +92,7 @@ static void sweep_some(struct worker *worker)
 		return;
 	worker->sweeping = false;
 	worker->all->sweeping--;
+	return_share(&worker->all->service[worker->value.service], worker->value.usage);
 	log_swept(worker);
 	if (!may_still_write(worker))
 		free_worker(worker);

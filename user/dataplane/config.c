@@ -13,21 +13,32 @@
 #include "core/cid_table.h"
 #include "dataplane/config.h"
 
+#define MAX_FILE_BYTES (1 << 20)
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
 #define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
+/*
+ * libconfuse takes the end of the file for the end of every open section, and ends the process if
+ * a read fails.  So the file is read here, and an option is appended that only the top level knows.
+ */
+#define END_OPTION "the-end"
+#define END_TEXT "\n" END_OPTION " = 1\n"
+
 /* libconfuse hands no user pointer to its hooks; a configuration is read by one thread. */
 static struct error *reading;
+static const char *reading_path;
 
 static void note_error(cfg_t *cfg, const char *format, va_list args)
 {
 	char reason[sizeof(reading->line) / 2];
 
 	vsnprintf(reason, sizeof(reason), format, args);
+	if (strstr(reason, END_OPTION))
+		snprintf(reason, sizeof(reason), "the file ends in the midst of a service: a } is "
+						 "missing");
 	if (!reading->line[0])
-		error_set(reading, 0, "%s:%d: %s", cfg->filename ? cfg->filename : "?", cfg->line,
-			  reason);
+		error_set(reading, 0, "%s:%d: %s", reading_path, cfg->line, reason);
 }
 
 bool config_is_name(const char *name)
@@ -212,6 +223,7 @@ static cfg_t *make_parser(void)
 	};
 	static cfg_opt_t top[] = {
 		CFG_SEC("service", service, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_INT(END_OPTION, 0, CFGF_NONE),
 		CFG_END(),
 	};
 	cfg_t *cfg = cfg_init(top, CFGF_NONE);
@@ -229,29 +241,56 @@ static cfg_t *make_parser(void)
 	return cfg;
 }
 
+/* The whole file and END_TEXT behind it, for free(); or NULL and errno. */
+static char *read_file(const char *path)
+{
+	_cleanup_file_ FILE *file = fopen(path, "re");
+	char *text = malloc(MAX_FILE_BYTES + sizeof(END_TEXT));
+	size_t len = 0;
+
+	if (file && text) {
+		len = fread(text, 1, MAX_FILE_BYTES, file);
+		if (len == MAX_FILE_BYTES)
+			errno = EFBIG;
+		else if (memchr(text, '\0', len))
+			errno = EILSEQ;
+		else if (!ferror(file))
+			return strcpy(text + len, END_TEXT), text;
+	}
+	free(text);
+	return NULL;
+}
+
+static int parse(const char *path, cfg_t *cfg, struct config *config, struct error *error)
+{
+	_cleanup_free_ char *text = read_file(path);
+	int result;
+
+	if (!text)
+		return error_set(error, -errno, "%s: %s", path, strerror(errno));
+	error->line[0] = '\0';
+	reading = error;
+	reading_path = path;
+	result = cfg_parse_buf(cfg, text);
+	reading = NULL;
+	if (!result && !cfg_getint(cfg, END_OPTION))
+		return error_set(error, -EINVAL, "%s: the file ends in the midst of a text: a \" is "
+						 "missing",
+				 path);
+	if (!result)
+		return take_all(path, cfg, config, error);
+	return error->line[0] ? -EINVAL : error_set(error, -EINVAL, "%s: not a configuration", path);
+}
+
 int config_read(const char *path, struct config **config, struct error *error)
 {
 	_cleanup_free_ struct config *made = calloc(1, sizeof(*made));
 	cfg_t *cfg = make_parser();
-	int result, err;
+	int err;
 
-	if (!made || !cfg) {
-		cfg_free(cfg);
-		return error_set(error, -ENOMEM, "%s: out of memory", path);
-	}
-	error->line[0] = '\0';
-	reading = error;
-	errno = 0;
-	result = cfg_parse(cfg, path);
-	err = result == CFG_FILE_ERROR ? -errno : result ? -EINVAL : 0;
-	if (result == CFG_FILE_ERROR)
-		error_set(error, err, "%s: %s", path, strerror(-err));
-	else if (err && !error->line[0])
-		error_set(error, err, "%s: not a configuration", path);
-	if (!err)
-		err = take_all(path, cfg, made, error);
+	err = made && cfg ? parse(path, cfg, made, error) :
+			    error_set(error, -ENOMEM, "%s: out of memory", path);
 	cfg_free(cfg);
-	reading = NULL;
 	if (err)
 		return err;
 	*config = made;

@@ -95,6 +95,9 @@ int batch_flush(struct cidsteer *handle, int timeout_ms)
 	if (!handle->batch.count)
 		return 0;
 	err = batch_answers(handle, MAX_UNANSWERED - 1, timeout_ms);
+	/* The next answer makes room, and makes the handle's descriptor readable. */
+	if (err == -EAGAIN)
+		announce(handle, EPOLLIN);
 	if (err)
 		return err;
 	err = link_send(handle, &handle->batch.head, CS_MSG_WRITE, batch_bytes(handle), NULL, 0,

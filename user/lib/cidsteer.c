@@ -97,10 +97,9 @@ static size_t table_bytes(const struct cs_table *table)
 	return ((size_t)table->mask + 1) * sizeof(struct cs_bucket);
 }
 
-/* The map knows the table's size: its mask is never a setting beside it. */
-static int map_table(struct cidsteer *handle, int fd)
+/* Entries of an array map; 0 if the descriptor is no such map.  Maps know their own size. */
+static uint32_t map_entries(int fd, uint32_t value_size)
 {
-	struct cs_table *table = &handle->routes.table;
 	struct bpf_map_info info = {};
 	union bpf_attr attr = {};
 
@@ -108,13 +107,30 @@ static int map_table(struct cidsteer *handle, int fd)
 	attr.info.info_len = sizeof(info);
 	attr.info.info = (uintptr_t)&info;
 	if (syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)))
-		return -errno;
-	if (info.value_size != sizeof(struct cs_bucket) || info.max_entries < CS_MIN_BUCKETS ||
-	    info.max_entries > CS_MAX_BUCKETS || info.max_entries & (info.max_entries - 1))
+		return 0;
+	if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != value_size)
+		return 0;
+	return info.max_entries;
+}
+
+static int map_table(struct cidsteer *handle, int fd)
+{
+	struct cs_table *table = &handle->routes.table;
+	uint32_t entries = map_entries(fd, sizeof(struct cs_bucket));
+
+	if (entries < CS_MIN_BUCKETS || entries > CS_MAX_BUCKETS || entries & (entries - 1))
 		return -EPROTO;
-	table->mask = info.max_entries - 1;
+	table->mask = entries - 1;
 	table->buckets = map_shared(fd, table_bytes(table));
 	return table->buckets ? 0 : -errno;
+}
+
+static int map_usage(struct cidsteer *handle, int fd)
+{
+	if (map_entries(fd, sizeof(struct cs_usage)) != CS_MAX_SERVICE_WORKERS)
+		return -EPROTO;
+	handle->usage_lines = map_shared(fd, USAGE_BYTES);
+	return handle->usage_lines ? 0 : -errno;
 }
 
 static int take_maps(struct cidsteer *handle, const struct cs_msg_registered *answer,
@@ -135,11 +151,10 @@ static int take_maps(struct cidsteer *handle, const struct cs_msg_registered *an
 	err = routes_init(&handle->routes, answer->provisional);
 	if (!err)
 		err = map_table(handle, fds[0]);
+	if (!err)
+		err = map_usage(handle, fds[1]);
 	if (err)
 		return err;
-	handle->usage_lines = map_shared(fds[1], USAGE_BYTES);
-	if (!handle->usage_lines)
-		return -errno;
 	handle->routes.usage = &handle->usage_lines[answer->usage];
 	handle->routes.sum = &handle->usage_lines[0];
 	return 0;

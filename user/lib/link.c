@@ -162,12 +162,12 @@ int link_receive(struct cidsteer *handle, void *message, size_t size, int *fds, 
 	if (err)
 		return err;
 	received = recvmsg(handle->control, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	if (received < 0 && errno != ECONNRESET)
-		return -errno;
-	if (received <= 0)
-		return -ENOTCONN;
+	if (received < 0)
+		return errno == ECONNRESET ? -ENOTCONN : -errno;
+	if (!received)
+		count = NULL; /* the end, or a message of no bytes: nothing of it is wanted */
 	take_fds(&msg, fds, count);
-	return received;
+	return received ? received : -ENOTCONN;
 }
 
 bool link_is(const struct cs_msg *message, size_t received, uint16_t type, size_t bytes)
