@@ -28,17 +28,20 @@
 /* libconfuse hands no user pointer to its hooks; a configuration is read by one thread. */
 static struct error *reading;
 static const char *reading_path;
+static int reading_lines; /* that the file has */
 
 static void note_error(cfg_t *cfg, const char *format, va_list args)
 {
 	char reason[sizeof(reading->line) / 2];
 
 	vsnprintf(reason, sizeof(reason), format, args);
+	if (reading->line[0])
+		return;
 	if (strstr(reason, END_OPTION))
-		snprintf(reason, sizeof(reason), "the file ends in the midst of a service: a } is "
-						 "missing");
-	if (!reading->line[0])
-		error_set(reading, 0, "%s:%d: %s", reading_path, cfg->line, reason);
+		snprintf(reason, sizeof(reason),
+			 "the file ends in the midst of a service: a } is missing");
+	error_set(reading, 0, "%s:%d: %s", reading_path,
+		  cfg->line < reading_lines ? cfg->line : reading_lines, reason);
 }
 
 bool config_is_name(const char *name)
@@ -261,6 +264,16 @@ static char *read_file(const char *path)
 	return NULL;
 }
 
+static int count_lines(const char *text)
+{
+	int lines = 0;
+
+	/* END_TEXT begins and ends a line. */
+	while ((text = strchr(text, '\n')))
+		lines++, text++;
+	return lines - 1;
+}
+
 static int parse(const char *path, cfg_t *cfg, struct config *config, struct error *error)
 {
 	_cleanup_free_ char *text = read_file(path);
@@ -271,6 +284,7 @@ static int parse(const char *path, cfg_t *cfg, struct config *config, struct err
 	error->line[0] = '\0';
 	reading = error;
 	reading_path = path;
+	reading_lines = count_lines(text);
 	result = cfg_parse_buf(cfg, text);
 	reading = NULL;
 	if (!result && !cfg_getint(cfg, END_OPTION))
