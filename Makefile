@@ -31,7 +31,7 @@ H3_LIBS     = $(shell pkg-config --libs $(H3_PKGS)) -pthread
 objs     = $(patsubst %.c,$(B)/obj/%.o,$(1))
 PROGRAMS := $(B)/cidsteerd $(B)/cidsteer
 LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.so \
-	$(B)/libcidsteer.so.$(SOVER) $(B)/cidsteer.pc
+	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
 .PHONY: all examples unit prog selftest test demo bench setup setup-examples install uninstall clean help
@@ -84,10 +84,6 @@ $(B)/libcidsteer.so.$(SOVER): $(B)/libcidsteer.so.$(VERSION)
 
 $(B)/libcidsteer.so: $(B)/libcidsteer.so.$(SOVER)
 	ln -sf libcidsteer.so.$(SOVER) $@
-
-$(B)/cidsteer.pc: user/lib/cidsteer.pc.in Makefile
-	@mkdir -p $(@D)
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
 # ---- examples -------------------------------------------------------------------------------
 $(B)/h3server: $(call objs,$(wildcard examples/h3server/*.c examples/common/*.c)) $(B)/libcidsteer.a
@@ -175,7 +171,9 @@ install: all ## install under DESTDIR and PREFIX
 	install -D -m 755 -t $(LIBDIR) $(B)/libcidsteer.so.$(VERSION)
 	ln -sf libcidsteer.so.$(VERSION) $(LIBDIR)/libcidsteer.so.$(SOVER)
 	ln -sf libcidsteer.so.$(SOVER) $(LIBDIR)/libcidsteer.so
-	install -D -m 644 -t $(LIBDIR)/pkgconfig $(B)/cidsteer.pc
+	mkdir -p $(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' user/lib/cidsteer.pc.in \
+		> $(LIBDIR)/pkgconfig/cidsteer.pc
 	install -D -m 644 -t $(INCDIR) include/cidsteer/cidsteer.h
 	install -D -m 644 -t $(BPFDIR) $(B)/bpf/cidsteer.bpf.o
 	install -D -m 644 -t $(DOCDIR) README.md etc/cidsteer.conf
