@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Messages at the control socket that are not what they should be, or not in order. */
+#include <fcntl.h>
+
+#include "talk.h"
+
+Undisturbed(a_message_shorter_than_its_head_is_refused)
+{
+	for (size_t size = 1; size < sizeof(struct cs_msg); size++) {
+		say(CS_MSG_REGISTER, size);
+		refused(-EPROTO, "is shorter than its head");
+	}
+}
+
+/* A packet of no bytes reads like the end of the connection, and is taken for it. */
+Undisturbed(an_empty_message_ends_the_connection)
+{
+	for (int fds = 0; fds < 16; fds++) {
+		struct step *step = say(CS_MSG_REGISTER, 0);
+
+		for (int i = 0; i < fds; i++)
+			with_fd(step, open("/dev/null", O_RDONLY));
+		talk_as(0);
+		check(!talk->answer[0].received, "an answer of %d bytes", talk->answer[0].received);
+		close_descriptors();
+		talk->steps = 0;
+	}
+}
+
+Undisturbed(a_message_of_another_protocol_is_refused)
+{
+	for (int bit = 0; bit < 32; bit++) {
+		register_told()->head.magic ^= 1u << bit;
+		refused(-EPROTO, "not a message of cidsteer's protocol");
+	}
+}
+
+Undisturbed(a_message_of_another_version_is_refused)
+{
+	static const __u16 versions[] = { 0, 2, 0x0100, 0xffff };
+
+	for (size_t i = 0; i < COUNT(versions); i++) {
+		char line[32];
+
+		register_told()->head.version = versions[i];
+		snprintf(line, sizeof(line), "version %u of", versions[i]);
+		refused(-EPROTO, line);
+	}
+}
+
+Undisturbed(a_message_that_says_another_length_than_it_has_is_refused)
+{
+	static const __u32 lengths[] = { 0, 16, 39, 41, 0x28000000, 0xffffffff };
+
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		register_told()->head.bytes = lengths[i];
+		refused(-EPROTO, "a message of 40 bytes says that it has");
+	}
+}
+
+Undisturbed(a_register_of_another_length_is_refused)
+{
+	static const size_t sizes[] = { 16, 39, 41, 512, sizeof(struct cs_msg_write) };
+
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct step *step = register_told();
+
+		step->size = step->head.bytes = sizes[i];
+		refused(-EPROTO, "bytes, not 40");
+	}
+	/* Above what the daemon reads: it sees that there was more. */
+	for (size_t size = sizeof(struct cs_msg_write) + 16; size <= 4096; size += 1260) {
+		struct step *step = register_told();
+
+		step->size = step->head.bytes = size;
+		refused(-EPROTO, "bytes says that it has");
+	}
+}
+
+Undisturbed(a_message_of_unknown_type_is_refused)
+{
+	static const __u16 types[] = { 0,
+				       CS_MSG_REGISTERED,
+				       CS_MSG_REFUSED,
+				       CS_MSG_DONE,
+				       CS_MSG_WRITTEN,
+				       CS_MSG_WRITTEN + 1,
+				       0x0100,
+				       0xffff };
+
+	for (size_t i = 0; i < COUNT(types); i++) {
+		char line[64];
+
+		say(types[i], sizeof(struct cs_msg));
+		snprintf(line, sizeof(line), "unknown type %u", types[i]);
+		refused(-EPROTO, line);
+	}
+}
+
+Undisturbed(a_name_that_does_not_end_is_refused)
+{
+	memset(register_told()->registers.service, 'x', CS_NAME_SIZE);
+	refused(-EPROTO, "name does not end");
+}
+
+Undisturbed(a_service_that_is_not_configured_is_refused)
+{
+	static const char *const names[] = { "h", "h33", "H3", "tol", "xxxxxxxxxxxxxxx" };
+	static const char *const no_names[] = { "", "told ", "/etc/passwd", "a\nb", "\xff" };
+
+	for (size_t i = 0; i < COUNT(names); i++) {
+		with_fd(say_register(names[i]), udp_bind("127.0.0.1:4435"));
+		refused(-ENOENT, "is not configured");
+		with_fd(say_register(no_names[i]), udp_bind("127.0.0.1:4435"));
+		refused(-ENOENT, "no service's name");
+	}
+}
+
+Undisturbed(a_register_that_announces_another_count_is_refused)
+{
+	static const __u32 counts[] = { 0, 1, 3, 0xffffffff };
+
+	for (size_t i = 0; i < COUNT(counts); i++) {
+		register_h3(-1)->registers.sockets = counts[i];
+		refused(-EINVAL, "2 came");
+	}
+}
+
+Undisturbed(a_register_without_a_descriptor_is_refused)
+{
+	say_register("h3")->registers.sockets = 2;
+	refused(-EINVAL, "no socket came");
+	say_register("h3");
+	refused(-EINVAL, "no socket came");
+}
+
+Undisturbed(too_many_descriptors_are_refused_and_closed)
+{
+	for (int count = 17; count <= 253; count += count < 20 ? 1 : 233) {
+		struct step *step = register_h3(-1);
+
+		while (step->fds < (unsigned int)count)
+			with_fd(step, step->fd[0]);
+		refused(-EINVAL, "more than 16 descriptors");
+	}
+}
+
+Undisturbed(more_sockets_than_listeners_are_refused)
+{
+	with_fd(register_told(), udp_bind("127.0.0.1:4435"));
+	refused(-EINVAL, "two sockets are bound to one listener");
+	with_fd(register_h3(-1), udp_bind("127.0.0.1:4435"));
+	refused(-EINVAL, "a socket is bound to 127.0.0.1:4435, where service \"h3\" does not");
+}
+
+Undisturbed(descriptors_with_a_message_that_has_none_are_refused_and_closed)
+{
+	with_fd(say(CS_MSG_DRAIN, sizeof(struct cs_msg)), udp_bind("127.0.0.1:4435"));
+	refused(-EPROTO, "descriptors came with a message that has none");
+	with_fd(say_write(1), udp_bind("127.0.0.1:4435"));
+	refused(-EPROTO, "descriptors came with a message that has none");
+	for (int count = 17; count <= 253; count += count < 20 ? 1 : 233) {
+		struct step *step = say(99, sizeof(struct cs_msg));
+
+		while (step->fds < (unsigned int)count)
+			with_fd(step, open("/dev/null", O_RDONLY));
+		refused(-EPROTO, "descriptors came with a message that has none");
+	}
+}
+
+/* ---- order --------------------------------------------------------------------------------- */
+
+Undisturbed(drain_before_register_is_refused)
+{
+	say(CS_MSG_DRAIN, sizeof(struct cs_msg));
+	refused(-EPROTO, "DRAIN without a registered worker");
+}
+
+Undisturbed(write_before_register_is_refused)
+{
+	put_write(say_write(1), 0, CS_WRITE_RETIRE, bystander[2].cid, 8);
+	refused(-EPROTO, "WRITE without a registered worker");
+}
+
+Undisturbed(a_drain_of_another_length_is_refused)
+{
+	register_told();
+	say(CS_MSG_DRAIN, sizeof(struct cs_msg) + 1);
+	refused(-EPROTO, "DRAIN has 17 bytes");
+}
+
+Undisturbed(a_second_register_is_refused)
+{
+	struct step *step;
+
+	register_h3(-1);
+	register_h3(-1);
+	refused(-EINVAL, "has registered already");
+	register_told();
+	step = register_told();
+	check(step->fds == 1, "descriptors");
+	refused(-EINVAL, "has registered already");
+}
+
+Undisturbed(a_write_in_a_service_with_a_shared_table_is_refused)
+{
+	register_h3(-1);
+	put_write(say_write(1), 0, CS_WRITE_RETIRE, bystander[0].cid, 8);
+	refused(-EPROTO, "WRITE in a service with a shared table");
+}
+
+Undisturbed(a_write_that_is_not_as_long_as_it_counts_is_refused)
+{
+	static const struct {
+		__u32 count;
+		int bytes; /* more or less than @count says */
+	} cases[] = {
+		{ 0, 0 },  { 0, -8 },  { 0, 24 }, { 1, -1 },   { 1, 1 },	  { 1, -24 },
+		{ 1, 24 }, { 64, -1 }, { 64, 1 }, { 65, -24 }, { 0x0aaaaaab, 0 }, { 0xffffffff, 0 },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct step *step;
+
+		register_told();
+		step = say_write(cases[i].count > 65 ? 1 : cases[i].count);
+		for (int j = 0; j < 64; j++)
+			put_write(step, j, CS_WRITE_RETIRE, bystander[2].cid, 8);
+		step->write.count = cases[i].count;
+		step->size += cases[i].bytes;
+		step->head.bytes = step->size;
+		refused(-EPROTO, "which is not what it counts");
+	}
+	register_told();
+	say_write(65);
+	refused(-EPROTO, "bytes");
+}
+
+/* ---- what is answered, but not done -------------------------------------------------------- */
+
+Undisturbed(a_write_of_unknown_kind_or_length_is_answered_so_and_does_nothing)
+{
+	__s32 expected[13];
+	struct step *step = told_write(13);
+
+	put_write(step, 0, 0, bystander[2].cid, 8);
+	put_write(step, 1, 6, bystander[2].cid, 8);
+	put_write(step, 2, 255, bystander[2].cid, 8);
+	for (int i = 0; i < 5; i++)
+		put_write(step, 3 + i, CS_WRITE_ISSUE, bystander[2].cid,
+			  (__u8[]){ 0, 7, 9, 21, 255 }[i]);
+	put_write(step, 8, CS_WRITE_ISSUE_PROVISIONAL, bystander[2].cid, 0);
+	put_write(step, 9, CS_WRITE_ISSUE_PROVISIONAL, bystander[2].cid, 21);
+	put_write(step, 10, CS_WRITE_RETIRE, bystander[2].cid, 0);
+	put_write(step, 11, CS_WRITE_RETIRE, bystander[2].cid, 255);
+	put_write(step, 12, CS_WRITE_STRAY, bystander[2].cid, 21);
+	for (int i = 0; i < 13; i++)
+		expected[i] = -EINVAL;
+	written(step, expected);
+}
+
+Undisturbed(a_worker_by_message_cannot_touch_another_workers_routes)
+{
+	static const __s32 expected[] = { -ENOENT, -EEXIST, -EEXIST, 1, 0, 0, -EEXIST, 0, -ENOENT };
+	__u8 own[8] = { 0x55 };
+	struct step *step = told_write(9);
+
+	put_write(step, 0, CS_WRITE_RETIRE, bystander[2].cid, 8);
+	put_write(step, 1, CS_WRITE_ISSUE, bystander[2].cid, 8);
+	put_write(step, 2, CS_WRITE_ISSUE_PROVISIONAL, bystander[3].cid, 8);
+	put_write(step, 3, CS_WRITE_STRAY, bystander[3].cid, 8);
+	put_write(step, 4, CS_WRITE_STRAY, bystander[0].cid, 8);
+	put_write(step, 5, CS_WRITE_ISSUE, own, 8);
+	put_write(step, 6, CS_WRITE_ISSUE, own, 8);
+	put_write(step, 7, CS_WRITE_RETIRE, own, 8);
+	put_write(step, 8, CS_WRITE_RETIRE, own, 8);
+	written(step, expected);
+}
+
+Undisturbed(a_workers_routes_end_with_its_connection)
+{
+	static const __s32 expected[64];
+	struct step *step = told_write(32);
+
+	for (int i = 0; i < 32; i++)
+		put_write(step, i, CS_WRITE_ISSUE, (__u8[8]){ 0x77, i }, 8);
+	written(step, expected);
+}

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * libcidsteer and somebody else at the control socket: whatever is answered, every call returns,
+ * nothing crashes, and no descriptor is left.
+ */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "fixture.h"
+
+static int listening;
+
+static void begin(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = CONTROL };
+
+	sandbox_enter(60);
+	listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	check(!bind(listening, (struct sockaddr *)&addr, sizeof(addr)) && !listen(listening, 16),
+	      "listen");
+}
+
+TestSuite(false_daemon, .init = begin);
+
+static int open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* Each call of the library, as long as the daemon does not leave each waiting. */
+static void use_handle(struct cidsteer *handle)
+{
+	__u8 cid[CS_MAX_CID] = { 1 };
+	size_t len = cidsteer_cid_length(handle);
+
+	for (int i = 0; i < 10; i++) {
+		cid[1] = i;
+		if (cidsteer_issue(handle, cid, len) == -ETIMEDOUT)
+			break;
+		cidsteer_issue_provisional(handle, cid, 1 + i);
+		cidsteer_report_stray(handle, cid, len);
+		cidsteer_report_path_change(handle);
+	}
+	for (int i = 0; i < 10; i++) {
+		cid[1] = i;
+		cidsteer_retire(handle, cid, 1 + i);
+		cidsteer_dispatch(handle);
+	}
+	cidsteer_drain(handle);
+	cidsteer_notes(handle);
+	cidsteer_worker_id(handle);
+}
+
+/* Opens, and uses what it gets.  Ends with 0, the errno of open, or 200: a descriptor is left. */
+static int open_and_use(void *arg)
+{
+	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
+	int socket = udp_bind("127.0.0.1:4433"), before = open_descriptors(), err;
+	struct cidsteer *handle;
+
+	(void)arg;
+	alarm(10); /* a call that does not return */
+	options.control = CONTROL;
+	options.timeout_ms = 300;
+	err = cidsteer_open(&handle, "h3", &socket, 1, &options);
+	if (!err) {
+		use_handle(handle);
+		cidsteer_close(handle);
+	}
+	return open_descriptors() == before ? -err : 200;
+}
+
+/* ---- answers to REGISTER ------------------------------------------------------------------- */
+
+enum map_kind {
+	GOOD,
+	NOTHING, /* no descriptor at all */
+	DEV_NULL,
+	EMPTY_FILE,
+	SMALL,
+	ODD,  /* no power of two */
+	THIN, /* values of another size */
+	HASH,
+	NO_MMAP,
+	FROZEN,
+	PROGRAMS,
+};
+
+static int make_map(enum map_kind kind, __u32 value_size, __u32 entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	enum bpf_map_type type = BPF_MAP_TYPE_ARRAY;
+	int fd;
+
+	if (kind == NOTHING)
+		return -1;
+	if (kind == DEV_NULL)
+		return open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (kind == EMPTY_FILE)
+		return memfd_create("empty", MFD_CLOEXEC);
+	entries = kind == SMALL ? 1 : kind == ODD ? entries + 8 : entries;
+	value_size = kind == THIN ? value_size / 2 : kind == PROGRAMS ? 4 : value_size;
+	opts.map_flags = kind == HASH || kind == NO_MMAP || kind == PROGRAMS ? 0 : BPF_F_MMAPABLE;
+	type = kind == HASH ? BPF_MAP_TYPE_HASH : kind == PROGRAMS ? BPF_MAP_TYPE_PROG_ARRAY : type;
+	fd = bpf_map_create(type, "false", sizeof(__u32), value_size, entries, &opts);
+	check(fd >= 0, "map: %s", strerror(errno));
+	if (kind == FROZEN)
+		check(!bpf_map_freeze(fd), "freeze");
+	return fd;
+}
+
+/* What differs from an honest answer of a service with a shared table. */
+struct lie {
+	const char *name;
+	int err; /* that open must return; 0: it may succeed, but nothing may crash */
+	int longer;
+	__u32 magic, version, type, bytes; /* XOR of the head's */
+	__u32 worker, usage, provisional;  /* instead, if not 0 */
+	__u8 cid_len;
+	bool by_message;
+	enum map_kind table, lines;
+	int more_fds;
+};
+
+static void answer_register(int fd, const struct lie *lie)
+{
+	struct {
+		struct cs_msg_registered good;
+		__u8 more[64];
+	} answer = {
+		.good = { .worker = lie->worker ? lie->worker : 1,
+			  .usage = lie->usage ? lie->usage : 1,
+			  .provisional = lie->provisional ? lie->provisional : 4,
+			  .cid_len = lie->cid_len ? lie->cid_len : 8,
+			  .shared = !lie->by_message },
+	};
+	int fds[16], table = make_map(lie->table, sizeof(struct cs_bucket), 16), count = 0;
+	int lines = make_map(lie->lines, sizeof(struct cs_usage), CS_MAX_SERVICE_WORKERS);
+
+	message_head(&answer.good.head, CS_MSG_REGISTERED, sizeof(answer.good) + lie->longer);
+	answer.good.head.magic ^= lie->magic;
+	answer.good.head.version ^= lie->version;
+	answer.good.head.type ^= lie->type;
+	answer.good.head.bytes ^= lie->bytes;
+	if (lie->worker == ~0u)
+		answer.good.worker = 0;
+	if (table >= 0)
+		fds[count++] = table;
+	if (lines >= 0)
+		fds[count++] = lines;
+	for (int i = 0; i < lie->more_fds; i++)
+		fds[count++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	check(!control_send(fd, &answer, sizeof(answer.good) + lie->longer, fds, count), "%s",
+	      lie->name);
+	while (count)
+		close(fds[--count]);
+}
+
+static int accept_register(void)
+{
+	struct cs_msg_register message;
+	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+
+	check(fd >= 0 && control_receive(fd, &message, sizeof(message)) == sizeof(message),
+	      "no REGISTER");
+	return fd;
+}
+
+static void tell(const struct lie *lie)
+{
+	pid_t pid = spawn_as(0, open_and_use, NULL);
+	int fd = accept_register(), result;
+	__u8 ignored[4096];
+
+	answer_register(fd, lie);
+	/* Nothing that it sends is answered. */
+	while (control_receive(fd, ignored, sizeof(ignored)) > 0)
+		;
+	close(fd);
+	result = spawn_result(pid);
+	check(result >= 0, "%s: ended by signal %d", lie->name, -result);
+	check(result != 200, "%s: a descriptor is left", lie->name);
+	check(!lie->err || result == lie->err, "%s: open returned -%d instead of -%d", lie->name,
+	      result, lie->err);
+}
+
+Test(false_daemon, no_answer_to_register_crashes_a_worker)
+{
+	static const struct lie lies[] = {
+		{ .name = "the truth" },
+		{ .name = "the truth, by message",
+		  .by_message = true,
+		  .table = NOTHING,
+		  .lines = NOTHING },
+		{ .name = "short", .err = EPROTO, .longer = -1 },
+		{ .name = "only a head", .err = EPROTO, .longer = -40 },
+		{ .name = "less than a head", .err = EPROTO, .longer = -41 },
+		{ .name = "long", .err = EPROTO, .longer = 1 },
+		{ .name = "magic", .err = EPROTO, .magic = 1 },
+		{ .name = "version", .err = EPROTO, .version = 3 },
+		{ .name = "type", .err = EPROTO, .type = 3 },
+		{ .name = "bytes", .err = EPROTO, .bytes = 1 },
+		{ .name = "no worker", .err = EPROTO, .worker = ~0u },
+		{ .name = "worker above 15 bits", .err = EPROTO, .worker = 0x8000 },
+		{ .name = "usage line", .err = EPROTO, .usage = CS_MAX_SERVICE_WORKERS },
+		{ .name = "usage line", .err = EPROTO, .usage = 0xffffffff },
+		{ .name = "cid length", .err = EPROTO, .cid_len = 21 },
+		{ .name = "cid length", .err = EPROTO, .cid_len = 255 },
+		{ .name = "no descriptors", .err = EPROTO, .table = NOTHING, .lines = NOTHING },
+		{ .name = "one descriptor", .err = EPROTO, .lines = NOTHING },
+		{ .name = "by message, with descriptors", .err = EPROTO, .by_message = true },
+		{ .name = "a third descriptor", .more_fds = 1 },
+		{ .name = "sixteen descriptors", .more_fds = 14 },
+		{ .name = "table /dev/null", .err = EPROTO, .table = DEV_NULL },
+		{ .name = "table is a file", .err = EPROTO, .table = EMPTY_FILE },
+		{ .name = "small table", .err = EPROTO, .table = SMALL },
+		{ .name = "odd table", .err = EPROTO, .table = ODD },
+		{ .name = "thin table", .err = EPROTO, .table = THIN },
+		{ .name = "table is a hash", .table = HASH },
+		{ .name = "table cannot be mapped", .table = NO_MMAP },
+		{ .name = "frozen table", .err = EPERM, .table = FROZEN },
+		{ .name = "table of programs", .err = EPROTO, .table = PROGRAMS },
+		{ .name = "lines /dev/null", .lines = DEV_NULL },
+		{ .name = "lines are an empty file", .lines = EMPTY_FILE },
+		{ .name = "few lines", .lines = SMALL },
+		{ .name = "thin lines", .lines = THIN },
+		{ .name = "frozen lines", .err = EPERM, .lines = FROZEN },
+		{ .name = "lines cannot be mapped", .lines = NO_MMAP },
+		{ .name = "many provisional", .provisional = 1 << 20 },
+		{ .name = "provisional above half", .provisional = 0x80000001 },
+		{ .name = "provisional without end", .provisional = 0xffffffff },
+		{ .name = "empty", .err = ECONNREFUSED, .longer = -56 },
+	};
+
+	for (size_t i = 0; i < COUNT(lies); i++)
+		tell(&lies[i]);
+}
+
+Test(false_daemon, a_refusal_without_an_error_or_an_end_is_no_success)
+{
+	static const int errors[] = { 0, 1, 0x7fffffff, -EBUSY };
+
+	for (size_t i = 0; i < COUNT(errors); i++) {
+		struct cs_msg_refused refused = { .error = errors[i] };
+		pid_t pid = spawn_as(0, open_and_use, NULL);
+		int fd = accept_register(), result;
+
+		memset(refused.line, 'x', sizeof(refused.line));
+		message_head(&refused.head, CS_MSG_REFUSED, sizeof(refused));
+		check(!control_send(fd, &refused, sizeof(refused), NULL, 0), "send");
+		result = spawn_result(pid);
+		check(result == (errors[i] == -EBUSY ? EBUSY : EPROTO), "error %d: %d", errors[i],
+		      result);
+		close(fd);
+	}
+}
+
+Test(false_daemon, a_daemon_that_hangs_up_or_says_nothing_is_given_up)
+{
+	pid_t pid = spawn_as(0, open_and_use, NULL);
+
+	close(accept_register());
+	check(spawn_result(pid) == ECONNREFUSED, "hang-up");
+	pid = spawn_as(0, open_and_use, NULL);
+	check(accept_register() >= 0 && spawn_result(pid) == ETIMEDOUT, "silence");
+}
+
+static int open_often(void *arg)
+{
+	for (int i = 0; i < 300; i++) {
+		int result = open_and_use(arg);
+
+		if (result == 200)
+			return result;
+	}
+	return 0;
+}
+
+Test(false_daemon, random_answers_to_register_crash_nobody)
+{
+	__u64 seed = 60;
+	pid_t pid = spawn_as(0, open_often, NULL);
+	struct pollfd ready = { .fd = listening, .events = POLLIN };
+	int result = 0, served = 0;
+
+	while (poll(&ready, 1, 1000) == 1) {
+		struct lie lie = { .name = "random" };
+		int fd = accept_register();
+
+		lie.table = random_below(&seed, 3) ? GOOD : random_below(&seed, PROGRAMS + 1);
+		lie.lines = random_below(&seed, 3) ? GOOD : SMALL;
+		lie.longer = random_below(&seed, 4) ? 0 : (int)random_below(&seed, 100) - 56;
+		lie.type = random_below(&seed, 4) ? 0 : random_below(&seed, 8);
+		lie.usage = random_below(&seed, 2048);
+		lie.worker = random_below(&seed, 0x9000);
+		lie.provisional = random_below(&seed, 100);
+		lie.cid_len = random_below(&seed, 24);
+		lie.by_message = !random_below(&seed, 4);
+		lie.more_fds = random_below(&seed, 4) ? 0 : random_below(&seed, 14);
+		answer_register(fd, &lie);
+		close(fd);
+		served++;
+	}
+	result = spawn_result(pid);
+	check(!result && served == 300, "ended with %d after %d answers", result, served);
+}
+
+/* ---- answers to WRITE and DRAIN ------------------------------------------------------------ */
+
+struct false_answer {
+	const char *name;
+	int err; /* that the call must return */
+	int longer;
+	__u32 type; /* XOR of the head's */
+	int serial; /* more than the right one */
+	int count;  /* more than the right one */
+	bool hang_up, silent, fds;
+};
+
+static const struct false_answer false_answers[] = {
+	{ .name = "the truth" },
+	{ .name = "short", .err = EPROTO, .longer = -4 },
+	{ .name = "less than a head", .err = EPROTO, .longer = -20 },
+	{ .name = "one byte", .err = EPROTO, .longer = -27 },
+	{ .name = "long", .err = EPROTO, .longer = 4 },
+	{ .name = "very long", .err = EPROTO, .longer = 3000 },
+	{ .name = "type", .err = EPROTO, .type = 1 },
+	{ .name = "serial", .err = EPROTO, .serial = 1 },
+	{ .name = "serial", .err = EPROTO, .serial = -1 },
+	{ .name = "no results", .err = EPROTO, .count = -1 },
+	{ .name = "two results", .err = EPROTO, .count = 1 },
+	{ .name = "65 results", .err = EPROTO, .count = 64 },
+	{ .name = "2^32 results", .err = EPROTO, .count = -2 },
+	{ .name = "hang-up", .err = ENOTCONN, .hang_up = true },
+	{ .name = "silence", .err = ETIMEDOUT, .silent = true },
+	{ .name = "descriptors", .fds = true },
+};
+
+static int open_by_message(struct cidsteer **handle)
+{
+	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
+	int socket = udp_bind("127.0.0.1:4433");
+
+	options.control = CONTROL;
+	options.timeout_ms = 300;
+	return cidsteer_open(handle, "h3", &socket, 1, &options);
+}
+
+/*
+ * One issue; ends with its errno, or 201 .. 203: what must hold afterwards does not.  An answer
+ * that is late may still come: that connection stays.
+ */
+static int issue_once(void *arg)
+{
+	const struct false_answer *told = arg;
+	struct pollfd ready = { .events = POLLIN };
+	struct cidsteer *handle;
+	__u8 cid[8] = { 1 };
+	int err, before = open_descriptors();
+
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	err = cidsteer_issue(handle, cid, sizeof(cid));
+	if (err && err != -ETIMEDOUT) {
+		ready.fd = cidsteer_fd(handle);
+		if (cidsteer_issue(handle, cid, sizeof(cid)) != -ENOTCONN ||
+		    cidsteer_dispatch(handle) != -ENOTCONN)
+			return 201;
+		if (poll(&ready, 1, 0))
+			return 202;
+	}
+	cidsteer_close(handle);
+	/* One more: the socket. */
+	return told && open_descriptors() != before + 1 ? 203 : -err;
+}
+
+static void answer_write(int fd, const struct false_answer *told)
+{
+	struct {
+		struct cs_msg_written good;
+		__u8 more[4096];
+	} answer = { .good.count = 1 + told->count };
+	size_t size = offsetof(struct cs_msg_written, result) + 4 + told->longer;
+	int fds[3] = { listening, listening, listening };
+	struct cs_msg_write message;
+
+	check(control_receive(fd, &message, sizeof(message)) > 0, "%s: no WRITE", told->name);
+	if (told->silent)
+		return;
+	message_head(&answer.good.head, CS_MSG_WRITTEN ^ told->type, size);
+	answer.good.head.serial = message.head.serial + told->serial;
+	if (!told->hang_up)
+		check(!control_send(fd, &answer, size, fds, told->fds ? 3 : 0), "%s", told->name);
+}
+
+Test(false_daemon, no_answer_to_write_crashes_a_worker)
+{
+	static const struct lie honest = {
+		.name = "the truth", .by_message = true, .table = NOTHING, .lines = NOTHING
+	};
+
+	for (size_t i = 0; i < COUNT(false_answers); i++) {
+		const struct false_answer *told = &false_answers[i];
+		pid_t pid = spawn_as(0, issue_once, (void *)told);
+		int fd = accept_register(), result;
+
+		answer_register(fd, &honest);
+		answer_write(fd, told);
+		if (!told->silent)
+			close(fd);
+		result = spawn_result(pid);
+		check(result == told->err, "%s: %d instead of -%d", told->name, result, told->err);
+	}
+}
+
+static int drain_once(void *arg)
+{
+	struct pollfd ready = { .events = POLLIN };
+	struct cidsteer *handle;
+	int err;
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	err = cidsteer_drain(handle);
+	ready.fd = cidsteer_fd(handle);
+	if (!err && poll(&ready, 1, 2000) != 1) /* the hang-up */
+		return 202;
+	if (cidsteer_dispatch(handle) != -ENOTCONN)
+		return 201;
+	cidsteer_close(handle);
+	return -err;
+}
+
+Test(false_daemon, no_answer_to_drain_crashes_a_worker)
+{
+	static const struct {
+		__u16 type;
+		size_t size;
+		int err;
+		int serial; /* more than the right one */
+	} answers[] = {
+		{ CS_MSG_DONE, sizeof(struct cs_msg), 0, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg) - 1, EPROTO, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg) + 1, EPROTO, 0 },
+		{ CS_MSG_WRITTEN, sizeof(struct cs_msg), EPROTO, 0 },
+		{ CS_MSG_DONE, 1, EPROTO, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg), ENOTCONN, 1 },
+	};
+
+	for (size_t i = 0; i < COUNT(answers); i++) {
+		pid_t pid = spawn_as(0, drain_once, NULL);
+		static const struct lie honest = { .table = GOOD };
+		struct cs_msg message[2];
+		int fd = accept_register(), result;
+		__u32 serial;
+
+		answer_register(fd, &honest);
+		check(control_receive(fd, message, sizeof(message)) == sizeof(struct cs_msg),
+		      "no DRAIN");
+		serial = message[0].serial;
+		message_head(message, answers[i].type, answers[i].size);
+		message[0].serial = serial + answers[i].serial;
+		check(!control_send(fd, message, answers[i].size, NULL, 0), "send");
+		close(fd);
+		result = spawn_result(pid);
+		check(result == answers[i].err, "answer %zu: %d", i, result);
+	}
+}
+
+static int hear_unasked(void *arg)
+{
+	struct pollfd ready = { .events = POLLIN };
+	struct cidsteer *handle;
+	__u8 cid[8] = { 1 };
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	ready.fd = cidsteer_fd(handle);
+	if (poll(&ready, 1, 2000) != 1)
+		return 1;
+	if (cidsteer_dispatch(handle) != -ENOTCONN || poll(&ready, 1, 0))
+		return 2;
+	/* Its table is its own. */
+	if (cidsteer_issue(handle, cid, sizeof(cid)))
+		return 3;
+	cidsteer_close(handle);
+	return 0;
+}
+
+Test(false_daemon, what_nobody_asked_for_ends_the_connection_and_not_the_worker)
+{
+	static const struct lie honest = { .table = GOOD };
+	pid_t pid = spawn_as(0, hear_unasked, NULL);
+	int fd = accept_register(), result;
+
+	answer_register(fd, &honest);
+	check(!control_send(fd, "surprise", 8, &listening, 1), "send");
+	result = spawn_result(pid);
+	check(!result, "ended with %d", result);
+	close(fd);
+}
