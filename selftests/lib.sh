@@ -14,6 +14,7 @@
 #
 # Output is TAP (testanything.org), read by prove(1).
 
+# shellcheck disable=SC2015 # "|| bail" also when the middle fails
 set -u
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -24,6 +25,7 @@ CONTROL=/run/cidsteer/control.sock
 WORK=/run/selftest	     # files of this run
 CONFIG=$WORK/cidsteer.conf
 DAEMON_LOG=$WORK/daemon.log
+# shellcheck disable=SC2034 # for the scripts
 PYTHON=$(command -v /usr/bin/python3 python3 | head -1) # not a slow wrapper, where there is one
 PATIENCE=10		     # seconds after which what is waited for counts as missing
 
