@@ -4,6 +4,9 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 B       := build
+# V=1 shows each command.
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
 CC      ?= gcc
 CLANG   ?= clang
@@ -45,52 +48,61 @@ examples: $(EXAMPLES) ## build the example HTTP/3 server and client
 # ---- BPF ------------------------------------------------------------------------------------
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MT $@ -c $< -o $@
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MT $@ -c $< -o $@
 
 $(B)/%.skel.h: $(B)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $* > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
 
 # ---- user space -----------------------------------------------------------------------------
 $(B)/obj/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(B)/obj/pic/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
 
 $(B)/obj/examples/%.o: ALL_CFLAGS += $(H3_CFLAGS)
 
 $(B)/cidsteerd: $(call objs,$(wildcard user/daemon/*.c) $(COMMON) $(PLANE))
-	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
 $(B)/cidsteer: $(call objs,$(wildcard user/cli/*.c) $(COMMON) $(PLANE))
-	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -o $@
 
 LIB_OBJ := $(patsubst %.c,$(B)/obj/pic/%.o,$(LIB_SRC))
 
 # One relocatable object, so that the static library hides what the shared one hides.
 $(B)/libcidsteer.a: $(LIB_OBJ)
-	$(LD) -r $^ -o $(B)/obj/libcidsteer.o
-	objcopy --localize-hidden $(B)/obj/libcidsteer.o
-	rm -f $@ && $(AR) rcs $@ $(B)/obj/libcidsteer.o
+	$(call say,AR,$@)
+	$(Q)$(LD) -r $^ -o $(B)/obj/libcidsteer.o
+	$(Q)objcopy --localize-hidden $(B)/obj/libcidsteer.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/obj/libcidsteer.o
 
 $(B)/libcidsteer.so.$(VERSION): $(LIB_OBJ) user/lib/libcidsteer.map
-	$(CC) $(LDFLAGS) -shared -Wl,-soname,libcidsteer.so.$(SOVER) -Wl,-z,defs \
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libcidsteer.so.$(SOVER) -Wl,-z,defs \
 		-Wl,--version-script=user/lib/libcidsteer.map $(LIB_OBJ) -o $@
 
 $(B)/libcidsteer.so.$(SOVER): $(B)/libcidsteer.so.$(VERSION)
-	ln -sf libcidsteer.so.$(VERSION) $@
+	$(Q)ln -sf libcidsteer.so.$(VERSION) $@
 
 $(B)/libcidsteer.so: $(B)/libcidsteer.so.$(SOVER)
-	ln -sf libcidsteer.so.$(SOVER) $@
+	$(Q)ln -sf libcidsteer.so.$(SOVER) $@
 
 # ---- examples -------------------------------------------------------------------------------
 $(B)/h3server: $(call objs,$(wildcard examples/h3server/*.c examples/common/*.c)) $(B)/libcidsteer.a
-	$(CC) $(LDFLAGS) $^ $(H3_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(H3_LIBS) -o $@
 
 $(B)/h3client: $(call objs,$(wildcard examples/h3client/*.c examples/common/*.c))
-	$(CC) $(LDFLAGS) $^ $(H3_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(H3_LIBS) -o $@
 
 # ---- tests ----------------------------------------------------------------------------------
 # tests/*_test.c need no privilege and no kernel; tests/prog/*_test.c run the programs in the
@@ -102,16 +114,19 @@ CRITERION  ?= --verbose=0
 
 $(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -lcriterion -lpthread -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -lcriterion -lpthread -o $@
 
 $(B)/tests/prog/%: $(B)/obj/tests/prog/%.o $(call objs,$(wildcard tests/prog/fixture.c) $(COMMON) $(PLANE)) \
 		$(B)/libcidsteer.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -lcriterion -lpthread -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -lcriterion -lpthread -o $@
 
 $(B)/selftests/%: $(B)/obj/selftests/%.o $(B)/libcidsteer.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ -lpthread -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -lpthread -o $@
 
 unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 	@set -e; for test in $^; do echo "# $$test"; $$test $(CRITERION); done
@@ -135,16 +150,18 @@ BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
 
 $(B)/bench/%.bpf.o: tests/bench/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MT $@ -c $< -o $@
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MT $@ -c $< -o $@
 
 $(B)/bench/%.skel.h: $(B)/bench/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $* > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
 
 $(call objs,$(BENCH_SRC)): | $(B)/bench/programs.skel.h
 
 $(B)/bench/bench: $(call objs,$(BENCH_SRC) $(COMMON) $(PLANE)) $(B)/libcidsteer.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
 bench: all $(B)/bench/bench ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
 	scripts/bench
