@@ -128,7 +128,7 @@ struct {
 /* Hook and service -> verdicts, for each CPU.  Written: programs.  Read: command. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CS_HOOKS * CS_MAX_SERVICES);
+	__uint(max_entries, CS_COUNTER_LINES);
 	__type(key, __u32);
 	__type(value, struct cs_counters);
 } cs_counters SEC(".maps");

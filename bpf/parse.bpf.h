@@ -77,8 +77,7 @@ CS_INLINE __u32 parse_ipv6(struct cs_cursor *cursor, struct cs_tuple *tuple)
 }
 
 /* The payload ends where UDP says, padding of short frames behind it is not part of it. */
-CS_INLINE __u32 parse_udp(struct cs_cursor *cursor, struct cs_tuple *tuple,
-				       __u32 *length)
+CS_INLINE __u32 parse_udp(struct cs_cursor *cursor, struct cs_tuple *tuple, __u32 *length)
 {
 	const struct udphdr *udp = (const void *)cursor->at;
 	__u32 len;
@@ -96,8 +95,7 @@ CS_INLINE __u32 parse_udp(struct cs_cursor *cursor, struct cs_tuple *tuple,
 	return CS_C_seen;
 }
 
-CS_INLINE __u32 parse_frame(struct cs_cursor *cursor, struct cs_tuple *tuple,
-					 __u32 *length)
+CS_INLINE __u32 parse_frame(struct cs_cursor *cursor, struct cs_tuple *tuple, __u32 *length)
 {
 	const struct ethhdr *eth = (const void *)cursor->at;
 	__u32 reason;

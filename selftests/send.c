@@ -149,7 +149,10 @@ static void print_packet(const struct address *from, const uint8_t *byte, size_t
 	struct udphdr udp = { .len = htons(len + sizeof(udp)) };
 
 	if (from->any.sa_family == AF_INET) {
-		struct iphdr ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP,
+		struct iphdr ip = { .version = 4,
+				    .ihl = 5,
+				    .ttl = 64,
+				    .protocol = IPPROTO_UDP,
 				    .tot_len = htons(sizeof(ip) + sizeof(udp) + len),
 				    .saddr = from->in.sin_addr.s_addr,
 				    .daddr = options.to.in.sin_addr.s_addr };
@@ -252,8 +255,8 @@ int main(int argc, char **argv)
 	argv = read_options(argv);
 	if (!options.to.len)
 		errx(2, "--to is missing");
-	if (options.size > MAX_DATAGRAM || (size_t)options.size * (options.gso + !options.gso) >
-						   MAX_DATAGRAM)
+	if (options.size > MAX_DATAGRAM ||
+	    (size_t)options.size * (options.gso + !options.gso) > MAX_DATAGRAM)
 		errx(2, "too long");
 	make_sockets();
 	if (!*argv)

@@ -573,8 +573,8 @@ static void do_intrude(const char *argument)
 		return;
 	}
 	fd = load_intruder();
-	err = fd < 0 || setsockopt(current->socket[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &fd,
-				   sizeof(fd));
+	err = fd < 0 ||
+	      setsockopt(current->socket[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &fd, sizeof(fd));
 	puts(result(err ? -errno : 0));
 	if (fd >= 0)
 		close(fd);
@@ -613,18 +613,30 @@ static const struct {
 	const char *name;
 	void (*run)(const char *argument);
 } commands[] = {
-	{ "issue", do_issue },	       { "provisional", do_provisional },
-	{ "retire", do_retire },       { "stray", do_stray },
-	{ "random", do_random },       { "retire-all", do_retire_all },
-	{ "fill", do_fill },	       { "bulk", do_bulk },
-	{ "threads", do_threads },     { "count", do_count },
-	{ "reset", do_reset },	       { "use", do_use },
-	{ "path", do_path },	       { "drain", do_drain },
-	{ "dispatch", do_dispatch },   { "state", do_state },
-	{ "close", do_close },	       { "open", do_open },
-	{ "close-sockets", do_close_sockets }, { "fork", do_fork },
-	{ "hold", do_hold },	       { "who", do_who },
-	{ "intrude", do_intrude },     { "quit", do_quit },
+	{ "issue", do_issue },
+	{ "provisional", do_provisional },
+	{ "retire", do_retire },
+	{ "stray", do_stray },
+	{ "random", do_random },
+	{ "retire-all", do_retire_all },
+	{ "fill", do_fill },
+	{ "bulk", do_bulk },
+	{ "threads", do_threads },
+	{ "count", do_count },
+	{ "reset", do_reset },
+	{ "use", do_use },
+	{ "path", do_path },
+	{ "drain", do_drain },
+	{ "dispatch", do_dispatch },
+	{ "state", do_state },
+	{ "close", do_close },
+	{ "open", do_open },
+	{ "close-sockets", do_close_sockets },
+	{ "fork", do_fork },
+	{ "hold", do_hold },
+	{ "who", do_who },
+	{ "intrude", do_intrude },
+	{ "quit", do_quit },
 };
 
 static void obey(char *line)

@@ -80,8 +80,8 @@ Test(ring, it_depends_on_its_members_alone)
 			cs_ring_join(&ring, &scores, all.key, all.worker[i]);
 		for (__u32 i = 0; i < gone; i++) {
 			some.count--;
-			cs_ring_leave(&ring, &scores, all.key, some.worker[some.count],
-				      some.worker, some.count);
+			cs_ring_leave(&ring, &scores, all.key, some.worker[some.count], some.worker,
+				      some.count);
 		}
 		fill(&expected, &some);
 		check(!memcmp(&ring, &expected, sizeof(ring)), "%u of %u left", gone, all.count);

@@ -15,8 +15,8 @@
  * Threads: handles are independent of each other; one handle is used by one thread at a time.
  *
  * fork: a handle belongs to the process that opened it.  In a child every call on it that returns
- * an errno returns -ECHILD and touches nothing of the parent's; cidsteer_close() there frees the child's memory
- * and descriptors only.  Open the handle in the process that serves the connections.
+ * an errno returns -ECHILD and touches nothing of the parent's; cidsteer_close() there frees the
+ * child's memory and descriptors only.  Open the handle in the process that serves the connections.
  */
 #ifndef CIDSTEER_H
 #define CIDSTEER_H
@@ -35,14 +35,16 @@ struct cidsteer;
 
 /* How to open.  Start from CIDSTEER_OPTIONS_INIT; members that are added later stay zero. */
 struct cidsteer_options {
-	size_t size;		/* sizeof(struct cidsteer_options) of the caller */
-	const char *control;	/* control socket; NULL: $CIDSTEER_CONTROL, else the default path */
-	uint32_t generation;	/* start of the server that this worker belongs to; 0: none */
-	uint32_t timeout_ms;	/* longest wait for an answer of the daemon; 0: 5000 */
-	char *error;		/* receives one English line when open fails; NULL: not wanted */
-	size_t error_size;	/* bytes at @error */
+	size_t size;	     /* sizeof(struct cidsteer_options) of the caller */
+	const char *control; /* control socket; NULL: $CIDSTEER_CONTROL, else the default path */
+	uint32_t generation; /* start of the server that this worker belongs to; 0: none */
+	uint32_t timeout_ms; /* longest wait for an answer of the daemon; 0: 5000 */
+	char *error;	     /* receives one English line when open fails; NULL: not wanted */
+	size_t error_size;   /* bytes at @error */
 };
+/* clang-format off */
 #define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0 }
+/* clang-format on */
 
 /*
  * cidsteer_open - register this worker and its sockets

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define CS_MAGIC 0x43494453u	/* "CIDS" */
+#define CS_MAGIC 0x43494453u /* "CIDS" */
 #define CS_LAYOUT 1
 
 /* Limits, and what happens at each. */
@@ -35,8 +35,8 @@
 
 /* One value, key 0, of cs_abi: pinned last, read first. */
 struct cs_abi {
-	__u32 magic;		/* CS_MAGIC */
-	__u32 layout;		/* CS_LAYOUT of who made the pins */
+	__u32 magic;			  /* CS_MAGIC */
+	__u32 layout;			  /* CS_LAYOUT of who made the pins */
 	__u64 netns_cookie[CS_MAX_NETNS]; /* SO_NETNS_COOKIE of each; 0: not in use */
 };
 _Static_assert(sizeof(struct cs_abi) == 136, "map value layout");
@@ -165,7 +165,8 @@ struct cs_counters {
 _Static_assert(sizeof(struct cs_counters) == CS_COUNTERS * 8, "map value layout");
 
 /* Key of cs_counters. */
-#define CS_COUNTER_KEY(hook, service) ((hook) * CS_MAX_SERVICES + (service))
+#define CS_COUNTER_KEY(hook, service) ((hook)*CS_MAX_SERVICES + (service))
+#define CS_COUNTER_LINES (CS_HOOKS * CS_MAX_SERVICES)
 
 /* What decide() says of one packet; cs_explain writes it in front of the packet. */
 struct cs_verdict {

@@ -34,7 +34,7 @@
 #include "core/siphash.h"
 
 #define CS_BUCKET_ROUTES 8
-#define CS_BUCKET_FIRST 5	/* fill the first bucket up to here before looking at the second */
+#define CS_BUCKET_FIRST 5 /* fill the first bucket up to here before looking at the second */
 /* Provisional routes leave the rest of a bucket free; that they stay a share of the load, which
  * real routes need as well, is the caller's business (routes_share()).
  */

@@ -56,8 +56,7 @@ static inline void cs_ring_join(struct cs_ring *ring, struct cs_ring_scores *sco
 
 /* Gives the buckets of a worker that leaves to the @count others; with none, to nobody. */
 static inline void cs_ring_leave(struct cs_ring *ring, struct cs_ring_scores *scores,
-				 const __u64 key[2], __u16 worker, const __u16 *others,
-				 __u32 count)
+				 const __u64 key[2], __u16 worker, const __u16 *others, __u32 count)
 {
 	for (__u32 bucket = 0; bucket < CS_RING_SIZE; bucket++) {
 		if (ring->worker[bucket] != worker)

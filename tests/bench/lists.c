@@ -39,7 +39,7 @@ static void load_programs(void)
 
 	programs = programs__open();
 	check(programs, "open: %s", strerror(errno));
-	bpf_object__for_each_map(map, programs->obj) {
+	bpf_object__for_each_map (map, programs->obj) {
 		char path[320];
 		int fd;
 

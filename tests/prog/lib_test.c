@@ -9,7 +9,14 @@ TestSuite(lib, .init = begin);
 
 /* ---- results ------------------------------------------------------------------------------- */
 
-enum call { ISSUE, PROVISIONAL, RETIRE, STRAY, PATH_CHANGE, DRAIN };
+enum call {
+	ISSUE,
+	PROVISIONAL,
+	RETIRE,
+	STRAY,
+	PATH_CHANGE,
+	DRAIN
+};
 
 static int call(struct cidsteer *handle, enum call what, const __u8 *cid, size_t len)
 {

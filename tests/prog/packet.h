@@ -23,10 +23,24 @@ static const char configuration[] =
 	"service \"bare\" { listen = {\"[::]:4700\"} cid_length = 0 max_cids = 64 }\n"
 	"service \"idle\" { listen = {\"[2001:db8::9]:4800\"} max_cids = 64 }\n";
 
-enum { H3 = 1, EXACT, BOTH, V4, BARE, IDLE, SERVICES };
+enum {
+	H3 = 1,
+	EXACT,
+	BOTH,
+	V4,
+	BARE,
+	IDLE,
+	SERVICES
+};
 
 /* Workers; 20 * service + 1 .. + 16 are the active ones in a service's ring. */
-enum { ACTIVE = 200, DRAINING, DEAD, UNUSED, FOREIGN };
+enum {
+	ACTIVE = 200,
+	DRAINING,
+	DEAD,
+	UNUSED,
+	FOREIGN
+};
 #define RING_WORKERS 16
 
 static struct plane plane;

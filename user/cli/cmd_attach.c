@@ -29,7 +29,7 @@ static int print_attached(const struct args *args, const struct attach_info *inf
 
 	if (args->json)
 		return json_print(attached_json(interface, info)) ? fail(args, "out of memory") :
-								     CLI_DONE;
+								    CLI_DONE;
 	attach_describe(interface, info, &line);
 	puts(line.line);
 	return CLI_DONE;

@@ -22,7 +22,8 @@ struct routes {
 	__u32 worker;		 /* id */
 	__u8 cid_len;		 /* bytes of what issue takes */
 	__u32 provisional_share; /* provisional routes of the whole service at once */
-	__u32 provisional_count; /* this worker's, as it knows itself: the line can be overwritten */
+	__u32 provisional_count; /* this worker's, as it knows itself: the line can be overwritten
+				  */
 	__u32 provisional_most;	 /* this worker's at once: half of the set */
 	__u64 *provisional;	 /* tags of those, open addressing; owned */
 	__u32 provisional_mask;

@@ -39,8 +39,7 @@ static int check_kind(int fd, struct error *error)
 				 "a socket is bound to a device: that is another group than the "
 				 "listener's");
 	if (!getpeername(fd, (struct sockaddr *)&peer, &len))
-		return error_set(error, -EINVAL,
-				 "a socket is connected: pass the listening ones");
+		return error_set(error, -EINVAL, "a socket is connected: pass the listening ones");
 	return 0;
 }
 

@@ -96,7 +96,8 @@ static int adopt(struct workers *workers, __u32 id, const struct cs_worker *valu
 	return 0;
 }
 
-/* Nobody else's packets go by what cannot be: the id is left alone for as long as this daemon runs. */
+/* Nobody else's packets go by what cannot be: the id is left alone for as long as this daemon runs.
+ */
 static void refuse_adoption(struct workers *workers, __u32 id)
 {
 	static const struct cs_worker none;
@@ -127,7 +128,8 @@ static int settle_adopted(struct workers *workers)
 
 		if (!worker)
 			continue;
-		if (worker->gone || worker->value.state == CS_WORKER_DEAD || !has_any_socket(worker))
+		if (worker->gone || worker->value.state == CS_WORKER_DEAD ||
+		    !has_any_socket(worker))
 			workers_bury(worker);
 		else
 			log_line("%s: worker %u (pid %u) goes on",
@@ -188,9 +190,10 @@ static int open_service(struct workers *workers, __u32 id)
 
 	if (err != -EPERM)
 		return err;
-	log_line("%s: its table was frozen by somebody who had its descriptor: replaced by an empty "
-		 "one",
-		 service->value.name);
+	log_line(
+		"%s: its table was frozen by somebody who had its descriptor: replaced by an empty "
+		"one",
+		service->value.name);
 	unmap_service(service);
 	err = plane_renew_table(workers->plane, id);
 	return err ? err : map_service(workers, id);

@@ -289,8 +289,8 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 				 strerror(-pidfd));
 	memcpy(admission.service, message->service, sizeof(admission.service));
 	admission.pidfd = pidfd;
-	connection->worker =
-		workers_admit(connection->control->workers, &admission, notes, &err, error);
+	connection->worker = workers_admit(connection->control->workers, &admission, notes, &err,
+					   error);
 	if (!connection->worker)
 		return err;
 	take_fd(&pidfd);
@@ -383,8 +383,7 @@ static void handle_write(struct connection *connection, const struct request *re
 
 static void handle_drain(struct connection *connection, const struct request *request)
 {
-	bool draining = connection->worker &&
-			connection->worker->value.state == CS_WORKER_DRAINING;
+	bool draining = connection->worker && connection->worker->value.state == CS_WORKER_DRAINING;
 	struct cs_msg done = {};
 	struct error error;
 	int err = 0;
@@ -418,10 +417,11 @@ static int check_head(const struct request *request, struct error *error)
 	if (head->magic != CS_PROTOCOL_MAGIC)
 		return error_set(error, -EPROTO, "not a message of cidsteer's protocol");
 	if (head->version != CS_PROTOCOL_VERSION)
-		return error_set(error, -EPROTO,
-				 "the library speaks version %u of the protocol, the daemon version "
-				 "%u: bring both to one release",
-				 head->version, CS_PROTOCOL_VERSION);
+		return error_set(
+			error, -EPROTO,
+			"the library speaks version %u of the protocol, the daemon version "
+			"%u: bring both to one release",
+			head->version, CS_PROTOCOL_VERSION);
 	if (head->bytes != request->bytes)
 		return error_set(error, -EPROTO, "a message of %zu bytes says that it has %u",
 				 request->bytes, head->bytes);
@@ -542,8 +542,9 @@ static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 	struct stat status;
 
 	if (lstat(addr->sun_path, &status))
-		return errno == ENOENT ? 0 : error_set(error, -errno, "%s: %s", addr->sun_path,
-						       strerror(errno));
+		return errno == ENOENT ?
+			       0 :
+			       error_set(error, -errno, "%s: %s", addr->sun_path, strerror(errno));
 	if (!S_ISSOCK(status.st_mode))
 		return error_set(error, -EADDRINUSE, "%s: is in the way, and no socket",
 				 addr->sun_path);
@@ -554,9 +555,9 @@ static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 		return error_set(error, -EADDRINUSE, "%s: is in the way: %s", addr->sun_path,
 				 strerror(errno));
 	log_line("%s: removed a stale socket", addr->sun_path);
-	return unlink(addr->sun_path) ? error_set(error, -errno, "%s: %s", addr->sun_path,
-						  strerror(errno)) :
-					0;
+	return unlink(addr->sun_path) ?
+		       error_set(error, -errno, "%s: %s", addr->sun_path, strerror(errno)) :
+		       0;
 }
 
 static void make_parent(const char *path)

@@ -8,7 +8,7 @@
 #include "daemon/workers.h"
 
 /* Limits that a peer can reach, and what happens at them. */
-#define MAX_CONNECTIONS 8192  /* at once: further ones are closed */
+#define MAX_CONNECTIONS 8192 /* at once: further ones are closed */
 #define MAX_UNREGISTERED 256 /* of one user at once: further ones are closed */
 
 struct control {

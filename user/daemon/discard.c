@@ -41,8 +41,7 @@ static int is_udp(int fd)
 	int protocol = 0;
 	socklen_t len = sizeof(protocol);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) &&
-	       protocol == IPPROTO_UDP;
+	return !getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) && protocol == IPPROTO_UDP;
 }
 
 /* With the pipe full of what never closes, a descriptor is lost: there are no more of them than

@@ -10,17 +10,17 @@
 int entry_write(const struct worker *worker)
 {
 	return bpf_map_update_elem(worker->all->plane->map[PLANE_WORKERS], &worker->id,
-				   &worker->value, BPF_ANY)
-		       ? -errno
-		       : 0;
+				   &worker->value, BPF_ANY) ?
+		       -errno :
+		       0;
 }
 
 int ring_write(struct workers *workers, __u32 service)
 {
 	return bpf_map_update_elem(workers->plane->map[PLANE_RING], &service,
-				   &workers->service[service].ring, BPF_ANY)
-		       ? -errno
-		       : 0;
+				   &workers->service[service].ring, BPF_ANY) ?
+		       -errno :
+		       0;
 }
 
 int ring_join(struct worker *worker)
@@ -130,8 +130,9 @@ __u64 process_start(pid_t pid)
 	at = strrchr(text, ')');
 	if (!at)
 		return 0;
-	if (sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-			   "%*d %*d %*d %llu",
+	if (sscanf(at + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+		   "%*d %*d %*d %llu",
 		   &start) != 1)
 		return 0;
 	return start;
@@ -148,6 +149,7 @@ int routes_start(struct worker *worker)
 	routes->worker = worker->id;
 	routes->cid_len = service->value.cid_len;
 	memcpy(routes->key, service->value.key, sizeof(routes->key));
-	return service->value.shared_table ? 0 :
-					     routes_init(routes, routes_share(service->value.max_cids));
+	return service->value.shared_table ?
+		       0 :
+		       routes_init(routes, routes_share(service->value.max_cids));
 }

@@ -52,9 +52,12 @@ static const char *from_environment(const char *name, const char *otherwise)
 static int read_options(struct daemon *daemon, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "check", no_argument, NULL, 'k' },	 { "config", required_argument, NULL, 'c' },
-		{ "control", required_argument, NULL, 's' }, { "bpffs", required_argument, NULL, 'b' },
-		{ "help", no_argument, NULL, 'h' },	 { "version", no_argument, NULL, 'v' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "control", required_argument, NULL, 's' },
+		{ "bpffs", required_argument, NULL, 'b' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;

@@ -54,9 +54,10 @@ static int fill_slots(struct worker *worker, const int *by_position, struct erro
 			return error_set(error, -EBUSY,
 					 "a socket is registered already, as another worker's");
 		if (errno == EINVAL)
-			return error_set(error, -EINVAL,
-					 "a socket is in no SO_REUSEPORT group: set the option before "
-					 "bind()");
+			return error_set(
+				error, -EINVAL,
+				"a socket is in no SO_REUSEPORT group: set the option before "
+				"bind()");
 		return error_set(error, -errno, "cs_sockets: %s", strerror(errno));
 	}
 	return 0;
@@ -86,8 +87,8 @@ static int check_sockets(struct workers *workers, const struct admission *asked,
 	for (int i = 0; i < CS_MAX_SERVICE_LISTENERS; i++)
 		by_position[i] = -1;
 	for (__u32 i = 0; i < asked->count; i++) {
-		struct listener *found =
-			admit_socket(workers, service, asked->sockets[i], notes, &err, error);
+		struct listener *found = admit_socket(workers, service, asked->sockets[i], notes,
+						      &err, error);
 
 		if (!found)
 			return err;
@@ -138,8 +139,8 @@ static int take_numbers(struct worker *worker, struct error *error)
 	return error_set(error, -ENOSPC, "all %d worker ids are in use", CS_MAX_WORKERS - 1);
 }
 
-static int start_worker(struct worker *worker, struct listener **listener,
-			const int *by_position, struct error *error)
+static int start_worker(struct worker *worker, struct listener **listener, const int *by_position,
+			struct error *error)
 {
 	struct workers *all = worker->all;
 	int err = fill_slots(worker, by_position, error);
@@ -186,13 +187,13 @@ static void undo_worker(struct worker *worker)
 	free(worker);
 }
 
-static int check_user(const struct service *service, const struct ucred *peer,
-		      struct error *error)
+static int check_user(const struct service *service, const struct ucred *peer, struct error *error)
 {
 	if (peer->uid == 0 || peer->uid == service->value.uid)
 		return 0;
-	return error_set(error, -EACCES, "uid %u is not allowed in service \"%s\", its user is uid %u",
-			 peer->uid, service->value.name, service->value.uid);
+	return error_set(error, -EACCES,
+			 "uid %u is not allowed in service \"%s\", its user is uid %u", peer->uid,
+			 service->value.name, service->value.uid);
 }
 
 static __u64 socket_cookie(int fd)

@@ -59,7 +59,7 @@ struct listener {
 	struct cs_listener value;
 	bool dual; /* its sockets take IPv4 too: they must not be IPV6_V6ONLY */
 	bool used;
-	int stub;  /* loaded when it is first attached */
+	int stub; /* loaded when it is first attached */
 };
 
 struct workers {

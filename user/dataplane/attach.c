@@ -102,8 +102,9 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 	err = bpf_xdp_query(ifindex, 0, &query);
 	if (err)
 		return error_set(error, err, "%s: %s", interface, strerror(-err));
-	info->prog_id = query.prog_id ? query.prog_id : query.drv_prog_id ? query.drv_prog_id :
-									      query.skb_prog_id;
+	info->prog_id = query.prog_id	  ? query.prog_id :
+			query.drv_prog_id ? query.drv_prog_id :
+					    query.skb_prog_id;
 	if (!info->prog_id)
 		return 0;
 	info->mode = query.attach_mode == XDP_ATTACHED_SKB ? ATTACH_GENERIC : ATTACH_NATIVE;
@@ -165,15 +166,17 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 			  struct error *error)
 {
 	if (err == -EBUSY || err == -EEXIST)
-		return error_set(error, -EBUSY,
-				 "%s: program %u (%s) holds the XDP hook and lets no other in: take "
-				 "it off with ip link set dev %s xdp off, if it may go",
-				 interface, info->prog_id, info->prog_name, interface);
+		return error_set(
+			error, -EBUSY,
+			"%s: program %u (%s) holds the XDP hook and lets no other in: take "
+			"it off with ip link set dev %s xdp off, if it may go",
+			interface, info->prog_id, info->prog_name, interface);
 	if (err == -EOPNOTSUPP)
-		return error_set(error, err,
-				 "%s: the driver has no native XDP: use --mode generic, or attach to "
-				 "the ports of a bond, bridge or VLAN device",
-				 interface);
+		return error_set(
+			error, err,
+			"%s: the driver has no native XDP: use --mode generic, or attach to "
+			"the ports of a bond, bridge or VLAN device",
+			interface);
 	return error_set(error, err, "%s: %s", interface, strerror(-err));
 }
 
@@ -261,8 +264,9 @@ int detach_interface(const struct plane *plane, const char *interface, struct er
 	if (err)
 		return err;
 	if (info.state != ATTACH_OURS)
-		return error_set(error, -ENOENT, "%s: cidsteer is not attached there%s%s", interface,
-				 info.prog_name[0] ? "; the XDP program is " : "", info.prog_name);
+		return error_set(error, -ENOENT, "%s: cidsteer is not attached there%s%s",
+				 interface, info.prog_name[0] ? "; the XDP program is " : "",
+				 info.prog_name);
 	err = info.dispatcher ? detach_dispatcher(ifindex, &info) : detach_single(ifindex, &info);
 	if (err)
 		return error_set(error, err, "%s: %s", interface, strerror(-err));

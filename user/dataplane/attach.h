@@ -15,9 +15,9 @@ enum attach_mode {
 /* Whose program is at an interface's XDP hook. */
 enum attach_state {
 	ATTACH_NONE,
-	ATTACH_OURS,	/* cs_xdp over the pinned maps, alone or behind libxdp's dispatcher */
+	ATTACH_OURS,	     /* cs_xdp over the pinned maps, alone or behind libxdp's dispatcher */
 	ATTACH_FOREIGN_MAPS, /* a cs_xdp over maps that are not the pinned ones */
-	ATTACH_OTHER,	/* somebody else's program */
+	ATTACH_OTHER,	     /* somebody else's program */
 };
 
 struct attach_info {

@@ -64,7 +64,8 @@ static int check_title(cfg_t *cfg, cfg_opt_t *opt)
 		return -1;
 	}
 	if (!config_is_name(name)) {
-		cfg_error(cfg, "service \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'",
+		cfg_error(cfg,
+			  "service \"%s\": a name has 1 to %d letters, digits, '-', '_' or '.'",
 			  name, CS_NAME_SIZE - 1);
 		return -1;
 	}
@@ -81,8 +82,9 @@ static int check_listen(cfg_t *cfg, cfg_opt_t *opt)
 	struct cs_addr addr, other;
 
 	if (address_parse(cfg_opt_getnstr(opt, last), &addr)) {
-		cfg_error(cfg, "listen \"%s\": not an address and port like \"[::]:443\" or "
-			       "\"192.0.2.1:443\"",
+		cfg_error(cfg,
+			  "listen \"%s\": not an address and port like \"[::]:443\" or "
+			  "\"192.0.2.1:443\"",
 			  cfg_opt_getnstr(opt, last));
 		return -1;
 	}
@@ -288,12 +290,14 @@ static int parse(const char *path, cfg_t *cfg, struct config *config, struct err
 	result = cfg_parse_buf(cfg, text);
 	reading = NULL;
 	if (!result && !cfg_getint(cfg, END_OPTION))
-		return error_set(error, -EINVAL, "%s: the file ends in the midst of a text: a \" is "
-						 "missing",
+		return error_set(error, -EINVAL,
+				 "%s: the file ends in the midst of a text: a \" is "
+				 "missing",
 				 path);
 	if (!result)
 		return take_all(path, cfg, config, error);
-	return error->line[0] ? -EINVAL : error_set(error, -EINVAL, "%s: not a configuration", path);
+	return error->line[0] ? -EINVAL :
+				error_set(error, -EINVAL, "%s: not a configuration", path);
 }
 
 int config_read(const char *path, struct config **config, struct error *error)

@@ -18,8 +18,8 @@ struct config_service {
 	char interface[CS_MAX_SERVICE_LISTENERS][IFNAMSIZ];
 	unsigned int interface_count;
 	uid_t uid;
-	__u8 cid_len;	 /* bytes */
-	__u32 max_cids;	 /* routes */
+	__u8 cid_len;	/* bytes */
+	__u32 max_cids; /* routes */
 	bool shared_table;
 	int line; /* where the service begins */
 };

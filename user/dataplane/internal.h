@@ -6,7 +6,7 @@
 #include "common/error.h"
 #include "dataplane/plane.h"
 
-#define PLANE_PATH 320	  /* bytes of a pin's path */
+#define PLANE_PATH 320	   /* bytes of a pin's path */
 #define PLANE_ABI_MAX 4096 /* bytes of any layout's cs_abi */
 
 struct bpf_object;
@@ -25,7 +25,8 @@ struct plane_address {
 int plane_index_ports(const struct plane *plane, const struct plane_address *address,
 		      unsigned int count);
 
-/* Makes services, addresses, tables and listeners what the configuration says, or changes nothing. */
+/* Makes services, addresses, tables and listeners what the configuration says, or changes nothing.
+ */
 int plane_sync(struct plane *plane, const struct config *config, struct error *error);
 
 /* "WHAT: reason", with what libbpf said last. */

@@ -27,12 +27,12 @@
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 static const char *const map_names[PLANE_MAPS] = {
-	[PLANE_PORTS] = "cs_ports",	  [PLANE_LINES] = "cs_lines",
-	[PLANE_ADDRS] = "cs_addrs",	  [PLANE_SERVICES] = "cs_services",
-	[PLANE_CIDS] = "cs_cids",	  [PLANE_USAGE] = "cs_usage",
-	[PLANE_WORKERS] = "cs_workers",	  [PLANE_SOCKETS] = "cs_sockets",
-	[PLANE_RING] = "cs_ring",	  [PLANE_COUNTERS] = "cs_counters",
-	[PLANE_HEAD] = "cs_head",	  [PLANE_LISTENERS] = "cs_listeners",
+	[PLANE_PORTS] = "cs_ports",	[PLANE_LINES] = "cs_lines",
+	[PLANE_ADDRS] = "cs_addrs",	[PLANE_SERVICES] = "cs_services",
+	[PLANE_CIDS] = "cs_cids",	[PLANE_USAGE] = "cs_usage",
+	[PLANE_WORKERS] = "cs_workers", [PLANE_SOCKETS] = "cs_sockets",
+	[PLANE_RING] = "cs_ring",	[PLANE_COUNTERS] = "cs_counters",
+	[PLANE_HEAD] = "cs_head",	[PLANE_LISTENERS] = "cs_listeners",
 	[PLANE_ABI] = "cs_abi",
 };
 
@@ -110,7 +110,8 @@ static int open_abi(struct plane *plane, struct error *error)
 
 	plane->map[PLANE_ABI] = open_pin(plane, map_names[PLANE_ABI]);
 	if (plane->map[PLANE_ABI] == -ENOENT)
-		return error_set(error, -ENOENT, "%s: nothing is loaded: run cidsteer load, or cidsteerd",
+		return error_set(error, -ENOENT,
+				 "%s: nothing is loaded: run cidsteer load, or cidsteerd",
 				 plane->dir);
 	if (plane->map[PLANE_ABI] < 0)
 		return error_set(error, plane->map[PLANE_ABI], "%s/cs_abi: %s", plane->dir,
@@ -129,10 +130,11 @@ static int open_abi(struct plane *plane, struct error *error)
 		return error_set(error, -EPROTO, "%s/cs_abi is not cidsteer's: remove %s by hand",
 				 plane->dir, plane->dir);
 	if (plane->abi.layout != CS_LAYOUT || info.value_size != sizeof(plane->abi))
-		return error_set(error, -EPROTO,
-				 "%s has pins of layout %u, this is layout %u: stop the servers, then "
-				 "cidsteer unload --force, or go back to the version that made them",
-				 plane->dir, plane->abi.layout, CS_LAYOUT);
+		return error_set(
+			error, -EPROTO,
+			"%s has pins of layout %u, this is layout %u: stop the servers, then "
+			"cidsteer unload --force, or go back to the version that made them",
+			plane->dir, plane->abi.layout, CS_LAYOUT);
 	return 0;
 }
 
@@ -210,7 +212,7 @@ int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, object) {
+	bpf_object__for_each_map (map, object) {
 		for (int i = 0; i < PLANE_MAPS; i++) {
 			int err;
 

@@ -44,7 +44,10 @@ struct plane {
 	struct cs_abi abi;   /* as read when it was opened */
 };
 
-#define PLANE_INIT { .lock = -1, .map = { [0 ... PLANE_MAPS - 1] = -1 }, .xdp = -1, .explain = -1 }
+#define PLANE_INIT                                                                                 \
+	{                                                                                          \
+		.lock = -1, .map = { [0 ... PLANE_MAPS - 1] = -1 }, .xdp = -1, .explain = -1       \
+	}
 
 /* $CIDSTEER_BPFFS, or /sys/fs/bpf/cidsteer. */
 const char *plane_default_dir(void);
@@ -81,7 +84,8 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 /* Gives a service an empty table and empty usage lines in place of those it has. */
 int plane_renew_table(const struct plane *plane, __u32 service);
 
-/* plane_unload - remove our pins and, if nothing else is in it, the directory; needs plane_lock(). */
+/* plane_unload - remove our pins and, if nothing else is in it, the directory; needs plane_lock().
+ */
 int plane_unload(struct plane *plane, struct error *error);
 
 void plane_close(struct plane *plane);

@@ -49,8 +49,8 @@ static int write_lines(const struct plane *plane, const struct port_index *index
 	for (__u32 port = 0; port < 65536; port++) {
 		__u32 line = index->new.line[port];
 
-		if (line && bpf_map_update_elem(plane->map[PLANE_LINES], &line,
-						&index->line[line], BPF_ANY))
+		if (line && bpf_map_update_elem(plane->map[PLANE_LINES], &line, &index->line[line],
+						BPF_ANY))
 			return -errno;
 	}
 	return 0;

@@ -134,7 +134,7 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 }
 
 static const struct plane_address *plan_find_loaded(const struct plan *plan,
-						   const struct cs_addr *addr)
+						    const struct cs_addr *addr)
 {
 	for (unsigned int i = 0; i < plan->loaded_count; i++) {
 		if (!memcmp(&plan->loaded[i].addr, addr, sizeof(*addr)))
@@ -155,8 +155,7 @@ static int plan_free_listener(struct plan *plan)
 }
 
 /* Positions of listeners that stay do not change: workers' sockets lie in slots by position. */
-static int plan_free_position(const struct plan *plan, __u32 id,
-			      const struct config_service *want)
+static int plan_free_position(const struct plan *plan, __u32 id, const struct config_service *want)
 {
 	for (int position = 0; position < CS_MAX_SERVICE_LISTENERS; position++) {
 		bool taken = false;
@@ -245,10 +244,11 @@ static int plan_all(const struct plane *plane, const struct config *config, stru
 	}
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
 		if (plan->service[id].used && !plan->wanted[id] && plan->has_workers[id])
-			return error_set(error, -EBUSY,
-					 "service \"%s\" is not in the configuration, but has workers: "
-					 "stop them first",
-					 plan->service[id].name);
+			return error_set(
+				error, -EBUSY,
+				"service \"%s\" is not in the configuration, but has workers: "
+				"stop them first",
+				plan->service[id].name);
 	}
 	return 0;
 }
@@ -303,8 +303,7 @@ static int make_inner(const struct plane *plane, const struct inner *inner)
 static int make_table(const struct plane *plane, __u32 max_cids)
 {
 	const struct inner table = { "cs_table", "cs_bucket", sizeof(struct cs_bucket),
-				     cs_table_buckets(max_cids),
-				     BPF_F_MMAPABLE | BPF_F_INNER_MAP };
+				     cs_table_buckets(max_cids), BPF_F_MMAPABLE | BPF_F_INNER_MAP };
 
 	return make_inner(plane, &table);
 }

@@ -50,7 +50,8 @@ static int read_options(const struct cidsteer_options *from, struct cidsteer_opt
 static uint8_t *make_owner_page(void)
 {
 	long page = sysconf(_SC_PAGESIZE);
-	uint8_t *owner = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *owner = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			      0);
 
 	if (owner == MAP_FAILED)
 		return NULL;

@@ -26,11 +26,11 @@ struct cidsteer {
 	struct routes routes;
 	struct cs_usage *usage_lines; /* mapping of the service's lines */
 
-	struct cs_msg_write batch; /* WRITEs that were not sent yet */
-	uint32_t unanswered;	   /* messages of WRITEs that were sent */
+	struct cs_msg_write batch;     /* WRITEs that were not sent yet */
+	uint32_t unanswered;	       /* messages of WRITEs that were sent */
 	uint32_t sent[MAX_UNANSWERED]; /* their serials, oldest first */
-	int32_t last_result;	   /* of the last write of the last answer */
-	uint32_t done;		   /* serial of the last DONE */
+	int32_t last_result;	       /* of the last write of the last answer */
+	uint32_t done;		       /* serial of the last DONE */
 };
 
 static inline bool is_child(const struct cidsteer *handle)

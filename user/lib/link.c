@@ -37,8 +37,7 @@ int link_connect(struct cidsteer *handle, const char *path)
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
 	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) ||
-	    epoll_ctl(handle->poll, EPOLL_CTL_ADD, fd, &event))
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) || epoll_ctl(handle->poll, EPOLL_CTL_ADD, fd, &event))
 		return -errno;
 	return 0;
 }
@@ -73,8 +72,7 @@ static int wait_for(int fd, short events, int timeout_ms)
 	return ready ? 0 : timeout_ms ? -ETIMEDOUT : -EAGAIN;
 }
 
-static void put_fds(struct msghdr *msg, union control_buffer *control, const int *fds,
-		    size_t count)
+static void put_fds(struct msghdr *msg, union control_buffer *control, const int *fds, size_t count)
 {
 	struct cmsghdr *cmsg;
 
