@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cidsteer/cidsteer.h"
+#include "common/cleanup.h"
+#include "daemon/connection.h"
+#include "daemon/log.h"
+#include "dataplane/config.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+/*
+ * A descriptor of the peer that cannot come to mean another process.  Before 6.5 there is only
+ * its number: if the peer ended meanwhile and the number was given away, the connection's
+ * hang-up still tells, unless a child of the dead holds it.
+ */
+static int peer_pidfd(const struct connection *connection)
+{
+	int fd = -1;
+	socklen_t len = sizeof(fd);
+
+	if (!getsockopt(connection->source.fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &len))
+		return fd;
+	if (errno != ENOPROTOOPT)
+		return -errno;
+	fd = syscall(SYS_pidfd_open, connection->peer.pid, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static void say_registered(struct connection *connection, __u32 notes)
+{
+	struct worker *worker = connection->worker;
+	const struct service *service = worker_service(worker);
+
+	log_line("%s: worker %u registered (pid %u, uid %u)", service->value.name, worker->id,
+		 worker->value.pid, connection->peer.uid);
+	if (notes & CIDSTEER_NOTE_GRO)
+		log_line("%s: worker %u has UDP_GRO: the kernel chooses once for a train of "
+			 "segments; the server must check the DCID of each",
+			 service->value.name, worker->id);
+}
+
+static int answer_registered(struct connection *connection, __u32 serial, __u32 notes)
+{
+	struct worker *worker = connection->worker;
+	const struct service *service = worker_service(worker);
+	const int fds[2] = { service->table_fd, service->usage_fd };
+	bool shared = service->value.shared_table;
+	struct cs_msg_registered registered = {
+		.worker = worker->id,
+		.usage = worker->value.usage,
+		.provisional = routes_share(service->value.max_cids),
+		.notes = notes,
+		.cid_len = service->value.cid_len,
+		.shared = shared,
+	};
+
+	if (shared)
+		memcpy(registered.key, service->value.key, sizeof(registered.key));
+	return connection_answer(connection, &registered.head, CS_MSG_REGISTERED,
+				 sizeof(registered), serial, fds, shared ? 2 : 0);
+}
+
+static int check_register(const struct connection *connection, const struct request *request,
+			  struct error *error)
+{
+	const struct cs_msg_register *message = &request->message.registers;
+
+	if (connection->registered)
+		return error_set(error, -EINVAL, "this connection has registered already");
+	if (request->bytes != sizeof(*message))
+		return error_set(error, -EPROTO, "REGISTER has %zu bytes, not %zu", request->bytes,
+				 sizeof(*message));
+	if (!memchr(message->service, '\0', sizeof(message->service)))
+		return error_set(error, -EPROTO, "the service's name does not end");
+	if (!config_is_name(message->service))
+		return error_set(error, -ENOENT, "that is no service's name");
+	if (request->truncated && request->fds <= CS_MAX_SERVICE_LISTENERS)
+		return error_set(error, -EMFILE,
+				 "the daemon has no descriptor left for the sockets: raise its "
+				 "RLIMIT_NOFILE");
+	if (request->fds > CS_MAX_SERVICE_LISTENERS)
+		return error_set(error, -EINVAL, "more than %d descriptors came with REGISTER",
+				 CS_MAX_SERVICE_LISTENERS);
+	if (!request->fds)
+		return error_set(error, -EINVAL, "no socket came with REGISTER");
+	if (request->fds != message->sockets)
+		return error_set(error, -EINVAL, "REGISTER announces %u sockets, %u came",
+				 message->sockets, request->fds);
+	return 0;
+}
+
+static int admit(struct connection *connection, struct request *request, __u32 *notes,
+		 struct error *error)
+{
+	const struct cs_msg_register *message = &request->message.registers;
+	struct admission admission = {
+		.peer = connection->peer,
+		.generation = message->generation,
+		.sockets = request->fd,
+		.count = request->fds,
+	};
+	_cleanup_fd_ int pidfd = -1;
+	int err = check_register(connection, request, error);
+
+	if (err)
+		return err;
+	if (connection->peer.pid <= 0)
+		return error_set(error, -EPERM,
+				 "its process is in a PID namespace that the daemon cannot see");
+	pidfd = peer_pidfd(connection);
+	if (pidfd < 0)
+		return error_set(error, pidfd, "its process cannot be watched: %s",
+				 strerror(-pidfd));
+	memcpy(admission.service, message->service, sizeof(admission.service));
+	admission.pidfd = pidfd;
+	connection->worker = workers_admit(connection->control->workers, &admission, notes, &err,
+					   error);
+	if (!connection->worker)
+		return err;
+	take_fd(&pidfd);
+	connection->worker->holder = &connection->worker;
+	connection->registered = true;
+	return 0;
+}
+
+static void handle_register(struct connection *connection, struct request *request)
+{
+	__u32 serial = request->message.head.serial, notes = 0;
+	struct error error;
+	int err = admit(connection, request, &notes, &error);
+
+	/* Before the answer: a copy of a socket would outlive its worker. */
+	request_close_fds(request);
+	if (err) {
+		connection_refuse(connection, serial, err, &error);
+		return;
+	}
+	say_registered(connection, notes);
+	if (answer_registered(connection, serial, notes))
+		connection_close(connection);
+}
+
+static int do_write(struct worker *worker, const struct cs_write *write)
+{
+	struct routes *routes = &worker->routes;
+
+	switch (write->kind) {
+	case CS_WRITE_ISSUE:
+		return routes_issue(routes, write->cid, write->len);
+	case CS_WRITE_ISSUE_PROVISIONAL:
+		return routes_issue_provisional(routes, write->cid, write->len);
+	case CS_WRITE_RETIRE:
+		return routes_retire(routes, write->cid, write->len);
+	case CS_WRITE_STRAY:
+		return routes_stray(routes, write->cid, write->len);
+	case CS_WRITE_PATH_CHANGE:
+		routes_path_change(routes);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int check_write(const struct connection *connection, const struct request *request,
+		       struct error *error)
+{
+	const struct cs_msg_write *message = &request->message.write;
+	size_t head = offsetof(struct cs_msg_write, write);
+
+	if (!connection->worker || connection->worker->dead)
+		return error_set(error, -EPROTO, "WRITE without a registered worker");
+	if (worker_service(connection->worker)->value.shared_table)
+		return error_set(error, -EPROTO,
+				 "WRITE in a service with a shared table: write it yourself");
+	if (request->bytes < head || !message->count || message->count > CS_MAX_WRITES ||
+	    request->bytes != head + message->count * sizeof(message->write[0]))
+		return error_set(error, -EPROTO, "WRITE has %zu bytes, which is not what it counts",
+				 request->bytes);
+	for (__u32 i = 0; i < message->count; i++) {
+		if (message->pad || message->write[i].pad)
+			return error_set(error, -EPROTO, "WRITE has padding that is not zero");
+	}
+	return 0;
+}
+
+static void handle_write(struct connection *connection, const struct request *request)
+{
+	const struct cs_msg_write *message = &request->message.write;
+	struct cs_msg_written written = {};
+	struct error error;
+	int err = check_write(connection, request, &error);
+
+	if (err) {
+		connection_refuse(connection, message->head.serial, err, &error);
+		return;
+	}
+	written.count = message->count;
+	for (__u32 i = 0; i < message->count; i++)
+		written.result[i] = do_write(connection->worker, &message->write[i]);
+	err = connection_answer(connection, &written.head, CS_MSG_WRITTEN,
+				offsetof(struct cs_msg_written, result) +
+					message->count * sizeof(written.result[0]),
+				message->head.serial, NULL, 0);
+	/* A worker that has closed left its last writes behind: they are done all the same. */
+	if (err && err != -EPIPE)
+		connection_close(connection);
+}
+
+static void handle_drain(struct connection *connection, const struct request *request)
+{
+	bool draining = connection->worker && connection->worker->value.state == CS_WORKER_DRAINING;
+	struct cs_msg done = {};
+	struct error error;
+	int err = 0;
+
+	if (request->bytes != sizeof(struct cs_msg))
+		err = error_set(&error, -EPROTO, "DRAIN has %zu bytes, not %zu", request->bytes,
+				sizeof(struct cs_msg));
+	else if (!connection->worker || connection->worker->dead)
+		err = error_set(&error, -EPROTO, "DRAIN without a registered worker");
+	else if ((err = workers_drain(connection->worker)))
+		error_set(&error, err, "draining: %s", strerror(-err));
+	if (err) {
+		connection_refuse(connection, request->message.head.serial, err, &error);
+		return;
+	}
+	if (!draining)
+		log_line("%s: worker %u drains", worker_service(connection->worker)->value.name,
+			 connection->worker->id);
+	if (connection_answer(connection, &done, CS_MSG_DONE, sizeof(done),
+			      request->message.head.serial, NULL, 0))
+		connection_close(connection);
+}
+
+static int check_head(const struct request *request, struct error *error)
+{
+	const struct cs_msg *head = &request->message.head;
+
+	if (request->bytes < sizeof(*head))
+		return error_set(error, -EPROTO, "a message of %zu bytes is shorter than its head",
+				 request->bytes);
+	if (head->magic != CS_PROTOCOL_MAGIC)
+		return error_set(error, -EPROTO, "not a message of cidsteer's protocol");
+	if (head->version != CS_PROTOCOL_VERSION)
+		return error_set(
+			error, -EPROTO,
+			"the library speaks version %u of the protocol, the daemon version "
+			"%u: bring both to one release",
+			head->version, CS_PROTOCOL_VERSION);
+	if (head->bytes != request->bytes)
+		return error_set(error, -EPROTO, "a message of %zu bytes says that it has %u",
+				 request->bytes, head->bytes);
+	return 0;
+}
+
+void request_handle(struct connection *connection, struct request *request)
+{
+	const struct cs_msg *head = &request->message.head;
+	struct error error;
+	int err = check_head(request, &error);
+
+	if (!err && head->type == CS_MSG_REGISTER) {
+		handle_register(connection, request);
+		return;
+	}
+	if (!err && request->fds)
+		err = error_set(&error, -EPROTO, "descriptors came with a message that has none");
+	request_close_fds(request);
+	if (!err && head->type == CS_MSG_WRITE) {
+		handle_write(connection, request);
+		return;
+	}
+	if (!err && head->type == CS_MSG_DRAIN) {
+		handle_drain(connection, request);
+		return;
+	}
+	if (!err)
+		err = error_set(&error, -EPROTO, "message of unknown type %u", head->type);
+	connection_refuse(connection, request->bytes < sizeof(*head) ? 0 : head->serial, err,
+			  &error);
+}
