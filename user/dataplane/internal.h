@@ -29,6 +29,14 @@ int plane_index_ports(const struct plane *plane, const struct plane_address *add
  */
 int plane_sync(struct plane *plane, const struct config *config, struct error *error);
 
+/* plane.c: the pins and their descriptors.  Each returns 0 or a negative errno. */
+extern const char *const plane_map_names[PLANE_MAPS];
+int plane_open_pins(struct plane *plane, struct error *error);
+int plane_pin_all(const struct plane *plane);
+int plane_unpin_all(const struct plane *plane); /* ours, and nobody else's */
+void plane_close_fds(struct plane *plane);
+void plane_libbpf_forget(void);
+
 /* "WHAT: reason", with what libbpf said last. */
 int plane_libbpf_error(struct error *error, int err, const char *what);
 

@@ -19,14 +19,9 @@
 #include "dataplane/internal.h"
 #include "dataplane/plane.h"
 
-/* The skeletons use the types of core/abi.h. */
-#include "cidsteer.skel.h"
-#include "explain.skel.h"
-#include "stub.skel.h"
-
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
-static const char *const map_names[PLANE_MAPS] = {
+const char *const plane_map_names[PLANE_MAPS] = {
 	[PLANE_PORTS] = "cs_ports",	[PLANE_LINES] = "cs_lines",
 	[PLANE_ADDRS] = "cs_addrs",	[PLANE_SERVICES] = "cs_services",
 	[PLANE_CIDS] = "cs_cids",	[PLANE_USAGE] = "cs_usage",
@@ -54,6 +49,11 @@ int plane_libbpf_error(struct error *error, int err, const char *what)
 		return error_set(error, err, "%s: not permitted: this needs root", what);
 	return error_set(error, err, "%s: %s%s%.*s%s", what, strerror(-err), len ? " (" : "",
 			 (int)len, libbpf_said, len ? ")" : "");
+}
+
+void plane_libbpf_forget(void)
+{
+	libbpf_said[0] = '\0';
 }
 
 const char *plane_default_dir(void)
@@ -108,7 +108,7 @@ static int open_abi(struct plane *plane, struct error *error)
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info), key = 0;
 
-	plane->map[PLANE_ABI] = open_pin(plane, map_names[PLANE_ABI]);
+	plane->map[PLANE_ABI] = open_pin(plane, plane_map_names[PLANE_ABI]);
 	if (plane->map[PLANE_ABI] == -ENOENT)
 		return error_set(error, -ENOENT,
 				 "%s: nothing is loaded: run cidsteer load, or cidsteerd",
@@ -156,16 +156,16 @@ static int pin_error(const struct plane *plane, const char *name, int err, struc
 	return error_set(error, err, "%s/%s: %s", plane->dir, name, strerror(-err));
 }
 
-static int open_pins(struct plane *plane, struct error *error)
+int plane_open_pins(struct plane *plane, struct error *error)
 {
 	int err = open_abi(plane, error);
 
 	if (err)
 		return err;
 	for (int i = 0; i < PLANE_ABI; i++) {
-		plane->map[i] = open_pin(plane, map_names[i]);
+		plane->map[i] = open_pin(plane, plane_map_names[i]);
 		if (plane->map[i] < 0)
-			return pin_error(plane, map_names[i], plane->map[i], error);
+			return pin_error(plane, plane_map_names[i], plane->map[i], error);
 	}
 	plane->xdp = open_pin(plane, "xdp");
 	if (plane->xdp < 0)
@@ -180,7 +180,7 @@ int plane_open(struct plane *plane, const char *dir, struct error *error)
 
 	init_fds(plane);
 	err = set_dir(plane, dir, error);
-	return err ? err : open_pins(plane, error);
+	return err ? err : plane_open_pins(plane, error);
 }
 
 int plane_lock(struct plane *plane, const char *dir, struct error *error)
@@ -216,7 +216,7 @@ int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
 		for (int i = 0; i < PLANE_MAPS; i++) {
 			int err;
 
-			if (strcmp(bpf_map__name(map), map_names[i]) || plane->map[i] < 0)
+			if (strcmp(bpf_map__name(map), plane_map_names[i]) || plane->map[i] < 0)
 				continue;
 			err = bpf_map__reuse_fd(map, plane->map[i]);
 			if (err)
@@ -224,75 +224,6 @@ int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
 		}
 	}
 	return 0;
-}
-
-/* Takes a descriptor of each map of a loaded object that is not open yet. */
-static int take_maps(struct plane *plane, struct bpf_object *object)
-{
-	for (int i = 0; i < PLANE_MAPS; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
-
-		if (plane->map[i] >= 0 || !map)
-			continue;
-		plane->map[i] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0);
-		if (plane->map[i] < 0)
-			return -errno;
-	}
-	return 0;
-}
-
-static int load_xdp(struct plane *plane)
-{
-	struct cidsteer *skel = cidsteer__open();
-	int err;
-
-	if (!skel)
-		return -errno;
-	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
-	err = cidsteer__load(skel);
-	if (!err)
-		err = take_maps(plane, skel->obj);
-	if (!err)
-		plane->xdp = fcntl(bpf_program__fd(skel->progs.cs_xdp), F_DUPFD_CLOEXEC, 0);
-	cidsteer__destroy(skel);
-	return err ? err : plane->xdp < 0 ? -errno : 0;
-}
-
-static int load_explain(struct plane *plane)
-{
-	struct explain *skel = explain__open();
-	int err;
-
-	if (!skel)
-		return -errno;
-	err = plane_reuse_maps(plane, skel->obj);
-	if (!err)
-		err = explain__load(skel);
-	if (!err)
-		plane->explain = fcntl(bpf_program__fd(skel->progs.cs_explain), F_DUPFD_CLOEXEC, 0);
-	explain__destroy(skel);
-	return err ? err : plane->explain < 0 ? -errno : 0;
-}
-
-static int load_listeners(struct plane *plane)
-{
-	struct stub *skel = stub__open_and_load();
-	int err;
-
-	if (!skel)
-		return -errno;
-	err = take_maps(plane, skel->obj);
-	stub__destroy(skel);
-	return err;
-}
-
-static int write_abi(struct plane *plane)
-{
-	__u32 key = 0;
-
-	plane->abi = (struct cs_abi){ .magic = CS_MAGIC, .layout = CS_LAYOUT };
-	plane->abi.netns_cookie[0] = plane_netns_cookie();
-	return bpf_map_update_elem(plane->map[PLANE_ABI], &key, &plane->abi, BPF_ANY) ? -errno : 0;
 }
 
 static int pin_fd(const struct plane *plane, int fd, const char *name)
@@ -303,14 +234,14 @@ static int pin_fd(const struct plane *plane, int fd, const char *name)
 	return bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
-static int pin_all(const struct plane *plane)
+int plane_pin_all(const struct plane *plane)
 {
 	int err = pin_fd(plane, plane->xdp, "xdp");
 
 	if (!err)
 		err = pin_fd(plane, plane->explain, "explain");
 	for (int i = 0; i < PLANE_MAPS && !err; i++)
-		err = pin_fd(plane, plane->map[i], map_names[i]);
+		err = pin_fd(plane, plane->map[i], plane_map_names[i]);
 	return err;
 }
 
@@ -323,17 +254,17 @@ static int unpin(const struct plane *plane, const char *name)
 }
 
 /* Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover. */
-static int unpin_all(const struct plane *plane)
+int plane_unpin_all(const struct plane *plane)
 {
-	int err = unpin(plane, map_names[PLANE_ABI]);
+	int err = unpin(plane, plane_map_names[PLANE_ABI]);
 
 	for (int i = 0; i < PLANE_ABI; i++)
-		err = unpin(plane, map_names[i]) ?: err;
+		err = unpin(plane, plane_map_names[i]) ?: err;
 	err = unpin(plane, "xdp") ?: err;
 	return unpin(plane, "explain") ?: err;
 }
 
-static void close_fds(struct plane *plane)
+void plane_close_fds(struct plane *plane)
 {
 	for (int i = 0; i < PLANE_MAPS; i++)
 		cleanup_fd(&plane->map[i]);
@@ -342,68 +273,9 @@ static void close_fds(struct plane *plane)
 	init_fds(plane);
 }
 
-/* Loads and pins everything; on failure nothing is left. */
-static int load_new(struct plane *plane, struct error *error)
-{
-	int err;
-
-	libbpf_said[0] = '\0';
-	err = load_xdp(plane);
-	if (!err)
-		err = load_explain(plane);
-	if (!err)
-		err = load_listeners(plane);
-	if (!err)
-		err = write_abi(plane);
-	if (!err)
-		err = pin_all(plane);
-	if (!err)
-		return 0;
-	unpin_all(plane);
-	return plane_libbpf_error(error, err, "loading the programs");
-}
-
-static int check_namespace(const struct plane *plane, struct error *error)
-{
-	if (plane->abi.netns_cookie[0] == plane_netns_cookie())
-		return 0;
-	return error_set(error, -EINVAL,
-			 "%s was loaded in another network namespace: start there, or use another "
-			 "--bpffs",
-			 plane->dir);
-}
-
-int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
-		struct error *error)
-{
-	int err = plane_lock(plane, dir, error);
-
-	*adopted = false;
-	if (err)
-		return err;
-	err = open_pins(plane, error);
-	*adopted = !err;
-	if (!err)
-		err = check_namespace(plane, error);
-	if (err && err != -ENOENT)
-		return err;
-	if (*adopted)
-		return plane_sync(plane, config, error);
-
-	/* What a load that was killed has left is in nobody's use: cs_abi would be there. */
-	close_fds(plane);
-	unpin_all(plane);
-	err = load_new(plane, error);
-	if (!err && (err = plane_sync(plane, config, error)))
-		unpin_all(plane);
-	if (err)
-		rmdir(plane->dir); /* with somebody else's pins in it, it stays */
-	return err;
-}
-
 int plane_unload(struct plane *plane, struct error *error)
 {
-	int err = unpin_all(plane);
+	int err = plane_unpin_all(plane);
 
 	if (!err && rmdir(plane->dir) && errno != ENOTEMPTY)
 		err = -errno;
@@ -414,28 +286,9 @@ int plane_unload(struct plane *plane, struct error *error)
 
 void plane_close(struct plane *plane)
 {
-	close_fds(plane);
+	plane_close_fds(plane);
 	cleanup_fd(&plane->lock);
 	plane->lock = -1;
-}
-
-int plane_stub(const struct plane *plane, __u16 listener, struct error *error)
-{
-	struct stub *skel = stub__open();
-	int err, fd = -1;
-
-	if (!skel)
-		return error_set(error, -errno, "cs_stub: %s", strerror(errno));
-	skel->rodata->cs_slot = listener;
-	err = plane_reuse_maps(plane, skel->obj);
-	if (!err)
-		err = stub__load(skel);
-	if (!err) {
-		fd = fcntl(bpf_program__fd(skel->progs.cs_stub), F_DUPFD_CLOEXEC, 0);
-		err = fd < 0 ? -errno : 0;
-	}
-	stub__destroy(skel);
-	return err ? plane_libbpf_error(error, err, "cs_stub") : fd;
 }
 
 __u64 plane_netns_cookie(void)

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Programs and maps into the kernel, and what is pinned adopted. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "dataplane/internal.h"
+
+/* The skeletons use the types of core/abi.h. */
+#include "cidsteer.skel.h"
+#include "explain.skel.h"
+#include "stub.skel.h"
+
+/* Takes a descriptor of each map of a loaded object that is not open yet. */
+static int take_maps(struct plane *plane, struct bpf_object *object)
+{
+	for (int i = 0; i < PLANE_MAPS; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, plane_map_names[i]);
+
+		if (plane->map[i] >= 0 || !map)
+			continue;
+		plane->map[i] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 0);
+		if (plane->map[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int load_xdp(struct plane *plane)
+{
+	struct cidsteer *skel = cidsteer__open();
+	int err;
+
+	if (!skel)
+		return -errno;
+	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
+	err = cidsteer__load(skel);
+	if (!err)
+		err = take_maps(plane, skel->obj);
+	if (!err)
+		plane->xdp = fcntl(bpf_program__fd(skel->progs.cs_xdp), F_DUPFD_CLOEXEC, 0);
+	cidsteer__destroy(skel);
+	return err ? err : plane->xdp < 0 ? -errno : 0;
+}
+
+static int load_explain(struct plane *plane)
+{
+	struct explain *skel = explain__open();
+	int err;
+
+	if (!skel)
+		return -errno;
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err)
+		err = explain__load(skel);
+	if (!err)
+		plane->explain = fcntl(bpf_program__fd(skel->progs.cs_explain), F_DUPFD_CLOEXEC, 0);
+	explain__destroy(skel);
+	return err ? err : plane->explain < 0 ? -errno : 0;
+}
+
+static int load_listeners(struct plane *plane)
+{
+	struct stub *skel = stub__open_and_load();
+	int err;
+
+	if (!skel)
+		return -errno;
+	err = take_maps(plane, skel->obj);
+	stub__destroy(skel);
+	return err;
+}
+
+static int write_abi(struct plane *plane)
+{
+	__u32 key = 0;
+
+	plane->abi = (struct cs_abi){ .magic = CS_MAGIC, .layout = CS_LAYOUT };
+	plane->abi.netns_cookie[0] = plane_netns_cookie();
+	return bpf_map_update_elem(plane->map[PLANE_ABI], &key, &plane->abi, BPF_ANY) ? -errno : 0;
+}
+
+/* Loads and pins everything; on failure nothing is left. */
+static int load_new(struct plane *plane, struct error *error)
+{
+	int err;
+
+	plane_libbpf_forget();
+	err = load_xdp(plane);
+	if (!err)
+		err = load_explain(plane);
+	if (!err)
+		err = load_listeners(plane);
+	if (!err)
+		err = write_abi(plane);
+	if (!err)
+		err = plane_pin_all(plane);
+	if (!err)
+		return 0;
+	plane_unpin_all(plane);
+	return plane_libbpf_error(error, err, "loading the programs");
+}
+
+static int check_namespace(const struct plane *plane, struct error *error)
+{
+	if (plane->abi.netns_cookie[0] == plane_netns_cookie())
+		return 0;
+	return error_set(error, -EINVAL,
+			 "%s was loaded in another network namespace: start there, or use another "
+			 "--bpffs",
+			 plane->dir);
+}
+
+int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
+		struct error *error)
+{
+	int err = plane_lock(plane, dir, error);
+
+	*adopted = false;
+	if (err)
+		return err;
+	err = plane_open_pins(plane, error);
+	*adopted = !err;
+	if (!err)
+		err = check_namespace(plane, error);
+	if (err && err != -ENOENT)
+		return err;
+	if (*adopted)
+		return plane_sync(plane, config, error);
+
+	/* What a load that was killed has left is in nobody's use: cs_abi would be there. */
+	plane_close_fds(plane);
+	plane_unpin_all(plane);
+	err = load_new(plane, error);
+	if (!err && (err = plane_sync(plane, config, error)))
+		plane_unpin_all(plane);
+	if (err)
+		rmdir(plane->dir); /* with somebody else's pins in it, it stays */
+	return err;
+}
+
+int plane_stub(const struct plane *plane, __u16 listener, struct error *error)
+{
+	struct stub *skel = stub__open();
+	int err, fd = -1;
+
+	if (!skel)
+		return error_set(error, -errno, "cs_stub: %s", strerror(errno));
+	skel->rodata->cs_slot = listener;
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err)
+		err = stub__load(skel);
+	if (!err) {
+		fd = fcntl(bpf_program__fd(skel->progs.cs_stub), F_DUPFD_CLOEXEC, 0);
+		err = fd < 0 ? -errno : 0;
+	}
+	stub__destroy(skel);
+	return err ? plane_libbpf_error(error, err, "cs_stub") : fd;
+}
