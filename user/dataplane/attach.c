@@ -155,11 +155,20 @@ static int attach_mode(const struct plane *plane, int ifindex, enum attach_mode 
 {
 	__u32 flags = XDP_FLAGS_UPDATE_IF_NOEXIST |
 		      (mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	int err = attach_libxdp(plane, ifindex, mode);
+	int err;
 
+	plane_libbpf_forget();
+	err = attach_libxdp(plane, ifindex, mode);
 	if (!err)
 		return 0;
+	plane_libbpf_forget();
 	return bpf_xdp_attach(ifindex, plane->xdp, flags, NULL);
+}
+
+/* What drivers say to native XDP that they do not have, or not with this MTU or these offloads. */
+static bool is_refusal(int err)
+{
+	return err == -EOPNOTSUPP || err == -EINVAL || err == -ERANGE;
 }
 
 static int attach_refused(const char *interface, int err, const struct attach_info *info,
@@ -171,12 +180,13 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 			"%s: program %u (%s) holds the XDP hook and lets no other in: take "
 			"it off with ip link set dev %s xdp off, if it may go",
 			interface, info->prog_id, info->prog_name, interface);
-	if (err == -EOPNOTSUPP)
+	if (is_refusal(err))
 		return error_set(
 			error, err,
-			"%s: the driver has no native XDP: use --mode generic, or attach to "
-			"the ports of a bond, bridge or VLAN device",
-			interface);
+			"%s: the driver refuses native XDP%s%s: use --mode generic; or lower "
+			"the MTU, see the kernel's log, or attach to the ports of a bond, "
+			"bridge or VLAN device",
+			interface, *plane_libbpf_said() ? ": " : "", plane_libbpf_said());
 	return error_set(error, err, "%s: %s", interface, strerror(-err));
 }
 
@@ -191,7 +201,7 @@ int attach_interface(const struct plane *plane, const char *interface, enum atta
 	if (info->state == ATTACH_FOREIGN_MAPS)
 		return attach_refused(interface, -EBUSY, info, error);
 	err = attach_mode(plane, ifindex, mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
-	if (err == -EOPNOTSUPP && mode == ATTACH_AUTO)
+	if (is_refusal(err) && mode == ATTACH_AUTO)
 		err = attach_mode(plane, ifindex, ATTACH_GENERIC);
 	if (err)
 		return attach_refused(interface, err, info, error);

@@ -35,6 +35,9 @@ int plane_open_pins(struct plane *plane, struct error *error);
 int plane_pin_all(const struct plane *plane);
 int plane_unpin_all(const struct plane *plane); /* ours, and nobody else's */
 void plane_close_fds(struct plane *plane);
+
+/* What libbpf last complained about, one line; it hears of the kernel's own reasons. */
+const char *plane_libbpf_said(void);
 void plane_libbpf_forget(void);
 
 /* "WHAT: reason", with what libbpf said last. */

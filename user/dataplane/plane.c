@@ -51,6 +51,16 @@ int plane_libbpf_error(struct error *error, int err, const char *what)
 			 (int)len, libbpf_said, len ? ")" : "");
 }
 
+const char *plane_libbpf_said(void)
+{
+	static const char kernel[] = "libbpf: Kernel error message: ";
+
+	libbpf_said[strcspn(libbpf_said, "\n")] = '\0';
+	if (!strncmp(libbpf_said, kernel, sizeof(kernel) - 1))
+		return libbpf_said + sizeof(kernel) - 1;
+	return libbpf_said;
+}
+
 void plane_libbpf_forget(void)
 {
 	libbpf_said[0] = '\0';
