@@ -10,6 +10,7 @@ say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
 CC      ?= gcc
 CLANG   ?= clang
+OBJCOPY ?= objcopy
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror
@@ -37,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples unit prog selftest test demo bench setup setup-examples install uninstall clean help
+.PHONY: all examples unit prog selftest test demo bench check setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -81,7 +82,7 @@ LIB_OBJ := $(patsubst %.c,$(B)/obj/pic/%.o,$(LIB_SRC))
 $(B)/libcidsteer.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)$(LD) -r $^ -o $(B)/obj/libcidsteer.o
-	$(Q)objcopy --localize-hidden $(B)/obj/libcidsteer.o
+	$(Q)$(OBJCOPY) --localize-hidden $(B)/obj/libcidsteer.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/obj/libcidsteer.o
 
 $(B)/libcidsteer.so.$(VERSION): $(LIB_OBJ) user/lib/libcidsteer.map
@@ -165,6 +166,10 @@ $(B)/bench/bench: $(call objs,$(BENCH_SRC) $(COMMON) $(PLANE)) $(B)/libcidsteer.
 
 bench: all $(B)/bench/bench ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
 	scripts/bench
+
+check: ## what can be found without running: compilers, sanitizers, analyzers, format, arm64
+	@scripts/setup build examples tests checks
+	scripts/check
 
 # ---- set-up ---------------------------------------------------------------------------------
 setup: ## install what building needs

@@ -67,10 +67,13 @@ static unsigned long sent;
 static void add_socket(const struct address *from)
 {
 	int fd = socket(options.to.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
-	struct address *bound = &sockets[socket_count].from;
+	struct address *bound;
 
-	if (fd < 0 || socket_count == MAX_SOCKETS)
+	if (fd < 0)
 		err(1, "socket");
+	if (socket_count == MAX_SOCKETS)
+		errx(1, "more than %d sockets", MAX_SOCKETS);
+	bound = &sockets[socket_count].from;
 	if (options.zerocopy && setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)))
 		err(1, "SO_ZEROCOPY");
 	if (from && bind(fd, &from->any, from->len))

@@ -141,7 +141,7 @@ static int steps_of(int (*call)(__u32 worker), int *stride)
 	memcpy(arena->bucket, saved, sizeof(saved));
 	*stride = 1 + steps * steps / 300000;
 	if (*stride > 1)
-		cr_log_warn("only every %dth of %d instructions is tried", *stride, steps);
+		cr_log_info("only every %dth of %d instructions is tried", *stride, steps);
 	return steps;
 }
 

@@ -30,6 +30,7 @@
 
 #include <linux/errno.h>
 #include <linux/types.h>
+#include <stddef.h>
 #include "core/abi.h"
 #include "core/siphash.h"
 

@@ -14,6 +14,7 @@
 #ifndef CS_DECIDE_H
 #define CS_DECIDE_H
 
+#include <stddef.h>
 #include "core/abi.h"
 #include "core/cid_table.h"
 #include "core/quic.h"

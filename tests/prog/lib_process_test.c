@@ -61,10 +61,25 @@ Test(lib_process, handles_of_several_threads_do_not_meet)
 	}
 }
 
+/* Mappings of BPF maps in this process. */
+static int mappings(void)
+{
+	FILE *file = fopen("/proc/self/maps", "re");
+	char line[512];
+	int count = 0;
+
+	while (file && fgets(line, sizeof(line), file))
+		count += strstr(line, "bpf-map") != NULL;
+	if (file)
+		fclose(file);
+	return count;
+}
+
 static int use_in_child(void *arg)
 {
 	struct cidsteer *handle = arg;
 
+	must(!mappings());
 	must(cidsteer_issue(handle, cid_number(2), 8) == -ECHILD);
 	must(cidsteer_issue(handle, cid_number(2), 0) == -ECHILD);
 	must(cidsteer_issue_provisional(handle, cid_number(3), 8) == -ECHILD);
@@ -90,6 +105,8 @@ Test(lib_process, a_child_is_refused_and_its_close_harms_nobody)
 
 		check(!cidsteer_issue(one, cid_number(1), 8), "issue");
 		check(!cidsteer_retire(one, cid_number(7), 8) || !mode, "something batched");
+		check(mappings() == (mode ? 0 : 4), "%d mappings: no table and lines of each",
+		      mappings());
 		check(!spawn_result(spawn_as(0, use_in_child, one)), "child");
 		check(cidsteer_report_stray(two, cid_number(1), 8) == 1, "the route is gone");
 		check(!cidsteer_issue(one, cid_number(2), 8), "issue");
