@@ -80,7 +80,7 @@ check "counts too" seen_by_xdp 100
 cidsteer detach s0 --force >/dev/null
 output=$(cidsteer attach lo --mode native 2>&1)
 is "a driver without native XDP" "$?: $output" \
-	"1: cidsteer: attach: lo: the driver has no native XDP: use --mode generic, or attach to the ports of a bond, bridge or VLAN device"
+	"1: cidsteer: attach: lo: the driver refuses native XDP: Underlying driver does not support XDP in native mode: use --mode generic; or lower the MTU, see the kernel's log, or attach to the ports of a bond, bridge or VLAN device"
 like "auto falls back" "$(cidsteer attach lo)" "^lo: attached, generic"
 cidsteer detach lo --force >/dev/null
 output=$(cidsteer attach s9 2>&1)
