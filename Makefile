@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples unit prog selftest test demo bench check setup setup-examples install uninstall clean help
+.PHONY: all examples unit prog selftest test demo bench check test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -166,6 +166,11 @@ $(B)/bench/bench: $(call objs,$(BENCH_SRC) $(COMMON) $(PLANE)) $(B)/libcidsteer.
 
 bench: all $(B)/bench/bench ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
 	scripts/bench
+
+test-kernels: all examples ## boots Debian's kernels under QEMU and runs tests inside (long, needs the network once)
+	@scripts/setup build examples tests kernels
+	+$(MAKE) --no-print-directory $(PROG_TESTS) $(TOOLS)
+	scripts/kernels
 
 check: ## what can be found without running: compilers, sanitizers, analyzers, format, arm64
 	@scripts/setup build examples tests checks

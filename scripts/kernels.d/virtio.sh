@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck disable=SC1091 # words are meant to be split; names are used by who sources this
+# HTTP/3 transfers survive a rebinding: between two virtio-net NICs, with native XDP; and drivers
+# that have none are told apart.
+#
+#   client                         server
+#  .-----------. 10.9.1.0/24      .-----------.
+#  | eth0   .2 |----- a hub ------|.1    eth1 |  XDP here
+#  '-----------' fd09:1::/64      '-----------'
+. "$(dirname "$0")/../../selftests/lib.sh"
+. "$(dirname "$0")/http3.bash"
+
+# nic MAC NS: moves the NIC that has this address from process 1's namespace, and prints its name.
+nic()
+{
+	local name
+
+	name=$(nsenter --net=/netns-of-init ip -o link | sed -n "/$1/s/^[0-9]*: \([^:@]*\).*/\1/p")
+	[ -n "$name" ] && nsenter --net=/netns-of-init ip link set "$name" netns "$2" &&
+		in_ns "$2" ip link set "$name" up && echo "$name"
+}
+
+ns_add client server
+c0=$(nic 52:54:00:00:00:01 client) || bail "no first NIC"
+s0=$(nic 52:54:00:00:00:02 server) || bail "no second NIC"
+address client "$c0" 10.9.1.2/24 fd09:1::2/64
+address server "$s0" 10.9.1.1/24 fd09:1::1/64
+start_h3
+like "cidsteer attaches cs_xdp, native" "$(cidsteer attach "$s0" --mode native 2>&1)" \
+	"^$s0: attached, native"
+transfers "transfers survive a rebinding"
+steered xdp
+steered reuseport
+no_strays
+check "cidsteer takes it off" cidsteer detach "$s0" --force
+check "ip link attaches the pinned program, native" \
+	in_ns server ip link set dev "$s0" xdpdrv pinned "$BPFFS/xdp"
+transfers "attached by ip link, transfers survive a rebinding"
+check "ip link takes it off" in_ns server ip link set dev "$s0" xdpdrv off
+
+# refuses DEVICE WHAT: it has no native XDP; generic is offered, and taken by auto.
+refuses()
+{
+	local message
+
+	message=$(cidsteer attach "$1" --mode native 2>&1)
+	is "$2: native XDP is refused" $? 1
+	like "$2: and said so" "$message" "^cidsteer: attach: $1: .*--mode generic"
+	is "$2: nothing is at the hook" "$(in_ns server ip link show "$1" | grep -c xdp)" 0
+	like "$2: generic XDP is to be had" "$(cidsteer attach "$1" --mode generic 2>&1)" \
+		"^$1: attached, generic"
+	check "$2: and comes off" cidsteer detach "$1" --force
+	like "$2: auto takes generic XDP" "$(cidsteer attach "$1" 2>&1)" "^$1: attached, generic"
+	check "$2: and that comes off" cidsteer detach "$1" --force
+}
+
+old=$(nic 52:54:00:00:00:03 server) || bail "no third NIC"
+refuses "$old" "virtio-net without VIRTIO_F_ANY_LAYOUT"
+in_ns server ip link add d0 up type dummy
+refuses d0 "a driver that knows no XDP"
+check "the MTU can be raised" in_ns server ip link set "$s0" mtu 9000
+refuses "$s0" "virtio-net with an MTU of 9000"
+done_testing
