@@ -26,7 +26,7 @@ CS_INLINE void datagram_verdict(struct sk_reuseport_md *md, const struct cs_list
 {
 	const __u8 *data = md->data, *end = md->data_end;
 	struct cs_packet packet = { .md = md };
-	__u32 length = md->len - sizeof(struct udphdr), zero = 0, bytes;
+	__u32 length = md->len - sizeof(struct udphdr), zero = 0, last;
 	struct cs_head *head;
 
 	data += sizeof(struct udphdr);
@@ -40,9 +40,14 @@ CS_INLINE void datagram_verdict(struct sk_reuseport_md *md, const struct cs_list
 	head = bpf_map_lookup_elem(&cs_head, &zero);
 	if (!head)
 		return;
-	bytes = length < CS_HEAD_BYTES ? length : CS_HEAD_BYTES;
-	if (bytes)
-		bpf_skb_load_bytes(md, sizeof(struct udphdr), head, bytes);
+	/* The last byte rather than their number: the verifier of 6.1 does not learn from "not 0"
+	 * that a number is 1 or more.  Without the barrier clang makes it a number again.  Nothing
+	 * is lost; scripts/kernels is red without it.
+	 */
+	last = length - 1 < CS_HEAD_BYTES ? length - 1 : CS_HEAD_BYTES - 1;
+	barrier_var(last);
+	if (length)
+		bpf_skb_load_bytes(md, sizeof(struct udphdr), head, last + 1);
 	data = head->byte;
 	cs_decide(&packet, listener, data, data + CS_HEAD_BYTES, length, verdict);
 }

@@ -50,7 +50,7 @@ CS_INLINE const struct cs_listener *find_listener(const struct cs_tuple *tuple)
 	const struct cs_ports *ports = bpf_map_lookup_elem(&cs_ports, &netns);
 	const struct cs_line *found;
 
-	line = ports ? ports->line[bpf_ntohs(tuple->dport)] : 0;
+	line = ports ? ports->line[tuple->dport] : 0;
 	if (!line)
 		return NULL;
 	found = bpf_map_lookup_elem(&cs_lines, &line);

@@ -69,7 +69,12 @@ _Static_assert(sizeof(struct cs_listener) == 8, "map value layout");
  * array look-ups, and one of a wildcard no hash look-up.
  */
 struct cs_ports {
-	__u16 line[65536]; /* port in host order -> line of cs_lines; 0: nobody listens */
+	/*
+	 * Port in network order, as it is in the packet -> line of cs_lines; 0: nobody listens.
+	 * In host order clang swaps and scales in one step, after which the verifiers of 6.1 and
+	 * 6.12 no longer see that the offset is even, and refuse the program.
+	 */
+	__u16 line[65536];
 };
 
 struct cs_line {

@@ -4,7 +4,6 @@
  * port that goes is cleared before its line is anybody else's, so that a packet that comes
  * meanwhile finds the old listener or the new one.
  */
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -34,10 +33,10 @@ static __u16 free_line(struct port_index *index)
 static void add_address(struct port_index *index, const struct cs_addr *addr,
 			const struct cs_listener *listener)
 {
-	__u16 port = ntohs(addr->port), *line = &index->new.line[port];
+	__u16 *line = &index->new.line[addr->port];
 
 	if (!*line)
-		*line = index->old.line[port] ? index->old.line[port] : free_line(index);
+		*line = index->old.line[addr->port] ?: free_line(index);
 	if (address_is_wildcard(addr))
 		index->line[*line].any[address_is_ipv4(addr)] = *listener;
 	else
