@@ -64,6 +64,7 @@ int cs_reuseport(struct sk_reuseport_md *md)
 	struct cs_verdict verdict = { .reason = CS_C_no_worker };
 	__u32 slot;
 
+	cs_keep_types();
 	datagram_verdict(md, &listener, &verdict);
 	if (verdict.worker) {
 		slot = verdict.index + listener.position;

@@ -3,28 +3,16 @@
  * cs_explain: what cs_xdp would say of a frame.  Never attached; run by BPF_PROG_TEST_RUN over
  * the live maps.  It writes its struct cs_verdict in front of the frame and counts nothing.
  */
-#include <bpf/bpf_core_read.h>
 #include "xdp.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* The daemon makes the inner maps of cs_cids and cs_usage with this object's BTF, so that
- * bpftool can print them.  clang keeps only types that the code asks for.
- */
-CS_INLINE void keep_types(void)
-{
-	__u64 kept = bpf_core_type_id_local(struct cs_bucket) +
-		     bpf_core_type_id_local(struct cs_usage);
-
-	asm volatile("" ::"r"(kept));
-}
 
 SEC("xdp")
 int cs_explain(struct xdp_md *ctx)
 {
 	struct cs_verdict verdict, *out;
 
-	keep_types();
+	cs_keep_types();
 	frame_verdict(ctx, &verdict);
 	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(verdict)))
 		return XDP_ABORTED;

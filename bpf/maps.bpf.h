@@ -9,6 +9,7 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include "core/decide.h"
 
 /* Layout version and network namespaces.  Written: daemon.  Read: daemon, command. */
@@ -56,15 +57,15 @@ struct {
 	__type(value, struct cs_service);
 } cs_services SEC(".maps");
 
-/* Inner maps: sizes only, because clang 14 leaves the type behind a pointer inside __array a
- * forward declaration.  The daemon makes the real ones, with BTF.
+/* Templates of the inner maps.  The daemon makes the real ones, with this BTF too: 6.1 takes no
+ * inner map with BTF where the template has none.
  */
 struct cs_table_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	__uint(max_entries, CS_MIN_BUCKETS);
-	__uint(key_size, 4);
-	__uint(value_size, sizeof(struct cs_bucket));
+	__type(key, __u32);
+	__type(value, struct cs_bucket);
 };
 
 /*
@@ -82,8 +83,8 @@ struct cs_usage_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, CS_MAX_SERVICE_WORKERS);
-	__uint(key_size, 4);
-	__uint(value_size, sizeof(struct cs_usage));
+	__type(key, __u32);
+	__type(value, struct cs_usage);
 };
 
 /*
@@ -96,6 +97,17 @@ struct {
 	__type(key, __u32);
 	__array(values, struct cs_usage_map);
 } cs_usage SEC(".maps");
+
+/* clang 14 to 19 keep a type behind a pointer inside __array as a forward declaration, unless the
+ * code of some program asks for it.  Costs two instructions.
+ */
+CS_INLINE void cs_keep_types(void)
+{
+	__u64 kept = bpf_core_type_id_local(struct cs_bucket) +
+		     bpf_core_type_id_local(struct cs_usage);
+
+	asm volatile("" ::"r"(kept));
+}
 
 /* Worker id -> state and target.  Written: daemon.  Read: programs, command.  Full: refused. */
 struct {

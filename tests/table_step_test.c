@@ -299,17 +299,19 @@ static void take_turns(const struct scene *scene, __u64 *seed, int steps, __u64 
 Test(table_step, writers_that_take_turns_never_both_win_and_show_readers_one_worker)
 {
 	__u64 seed = 30, won[3] = { 0 };
-	int count = rounds(200);
+	int stride, steps[SCENES], count;
 
+	for (int i = 0; i < SCENES; i++) {
+		set_scene(&scenes[i]);
+		steps[i] = steps_of(insert_tag, &stride);
+	}
+	count = rounds(200) / stride;
+	/* So many that each has won some. */
+	count = count < 4 * SCENES ? 4 * SCENES : count;
 	for (int round = 0; round < count; round++) {
-		static int stride, steps[SCENES];
 		int i = round % SCENES;
 
 		set_scene(&scenes[i]);
-		if (!steps[i])
-			steps[i] = steps_of(insert_tag, &stride);
-		if (stride > 1 && round % stride)
-			continue;
 		take_turns(&scenes[i], &seed, steps[i], won);
 	}
 	cr_log_info("won: Alice %llu, Bob %llu, nobody %llu", won[ALICE], won[BOB], won[0]);

@@ -158,6 +158,8 @@ struct snapshot {
 		struct cs_listener listener;
 	} addr[CS_MAX_ADDRS];
 	unsigned int addrs;
+	struct cs_ports ports;
+	struct cs_line line[CS_MAX_ADDRS + 1];
 	struct cs_usage usage[8][CS_MAX_SERVICE_WORKERS];
 	struct cs_bucket table[8][4096];
 	struct cs_abi abi;
@@ -214,6 +216,14 @@ struct snapshot *snapshot_take(const struct plane *plane)
 		bpf_map_lookup_elem(plane->map[PLANE_SOCKETS], &i, &to->socket[i]);
 	for (__u32 i = 0; i < CS_MAX_LISTENERS; i++)
 		bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &i, &to->listener[i]);
+	/* A line that no port points to says nothing. */
+	bpf_map_lookup_elem(plane->map[PLANE_PORTS], &(__u32){ 0 }, &to->ports);
+	for (__u32 port = 0; port < COUNT(to->ports.line); port++) {
+		__u32 line = to->ports.line[port];
+
+		if (line && line < COUNT(to->line))
+			bpf_map_lookup_elem(plane->map[PLANE_LINES], &line, &to->line[line]);
+	}
 	bpf_map_lookup_elem(plane->map[PLANE_ABI], &(__u32){ 0 }, &to->abi);
 	return to;
 }
@@ -234,6 +244,8 @@ const char *snapshot_differs(const struct snapshot *a, const struct snapshot *b)
 	COMPARE(socket)
 	COMPARE(listener)
 	COMPARE(addr)
+	COMPARE(ports)
+	COMPARE(line)
 	COMPARE(usage)
 	COMPARE(table)
 	COMPARE(abi)
