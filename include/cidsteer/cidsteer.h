@@ -8,6 +8,15 @@
  * with it can come any more.  From the return of cidsteer_issue() on, the kernel delivers each
  * packet with that Destination Connection ID to this worker's socket, from whatever address.
  *
+ * A server that is started anew beside its old processes (a reload) opens its workers with another
+ * generation: they wait, while the old ones go on.  cidsteer_ready() sends all new connections to
+ * the new generation at once, and the old one drains: it keeps every ID, may issue more for the
+ * connections that it has, and ends when cidsteer_get_state() says that nothing is left.
+ *
+ * A daemon that goes away takes nothing with it: packets go on being routed, IDs go on being issued
+ * (in a service with a shared table).  The handle connects again by itself from
+ * cidsteer_dispatch().
+ *
  * Nothing here starts a thread, installs a signal handler, prints, or calls exit().  Every
  * function that can fail returns 0 or a negative errno and changes nothing on failure, but for
  * -ETIMEDOUT: what was asked of the daemon may still happen.
@@ -37,13 +46,17 @@ struct cidsteer;
 struct cidsteer_options {
 	size_t size;	     /* sizeof(struct cidsteer_options) of the caller */
 	const char *control; /* control socket; NULL: $CIDSTEER_CONTROL, else the default path */
-	uint32_t generation; /* start of the server that this worker belongs to; 0: none */
+	uint32_t generation; /* any number that all workers of one start of the server share, and no
+			      * other start that still runs; 0: such a worker never waits */
 	uint32_t timeout_ms; /* longest wait for an answer of the daemon; 0: 5000 */
 	char *error;	     /* receives one English line when open fails; NULL: not wanted */
 	size_t error_size;   /* bytes at @error */
+	size_t cid_length;   /* bytes of the IDs that this server issues, 1..20: open succeeds also
+			      * where no daemon answers, and the worker is steered when one comes;
+			      * 0: the service says it, and open fails without a daemon */
 };
 /* clang-format off */
-#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0 }
+#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0, 0 }
 /* clang-format on */
 
 /*
@@ -52,11 +65,13 @@ struct cidsteer_options {
  * @service:	name of a service in the daemon's configuration
  * @sockets:	bound, unconnected UDP sockets with SO_REUSEPORT, one for each listener of the
  *		service, in any order.  They stay the caller's: the library and the daemon keep
- *		no copy.  A socket that closes takes itself out of the kernel's map.
+ *		no copy.  A socket that closes takes itself out of the kernel's map.  To connect
+ *		again the library passes them again, by their numbers, if they are the same sockets.
  * @count:	number of @sockets
  * @options:	NULL for the defaults
  *
- * Needs no capability.  New connections reach this worker as soon as this returns.
+ * Needs no capability.  New connections reach this worker as soon as this returns, unless another
+ * generation of the service is active: then when cidsteer_ready() was called.
  *
  * Returns 0, or
  *   -ENOENT         no daemon at the control socket, or the service is not configured
@@ -64,13 +79,12 @@ struct cidsteer_options {
  *                   connection: too many are open
  *   -EACCES, -EPERM the user may not connect, is not the service's user, or a socket was
  *                   created by a user who is neither the service's nor root
- *   -EINVAL         a socket is not a bound, unconnected UDP socket with SO_REUSEPORT of one of
- *                   the service's listeners, or one is missing or too many
- *   -EPROTO         daemon and library speak different versions of the protocol
- *   -EBUSY          a socket is registered already, as another worker
- *   -ENOSPC         no worker id, socket slot or usage line is free
- *   -ETIMEDOUT      the daemon did not answer in time
- *   -EMFILE, -ENOMEM, ... from socket(2), mmap(2)
+ *   -EINVAL         @options->cid_length is neither 0 nor the service's; a socket is not a bound,
+ *unconnected UDP socket with SO_REUSEPORT of one of the service's listeners, or one is missing or
+ *too many -EPROTO         daemon and library speak different versions of the protocol -EBUSY a
+ *socket is registered already, as another worker -ENOSPC         no worker id, socket slot or usage
+ *line is free -ETIMEDOUT      the daemon did not answer in time -EMFILE, -ENOMEM, ... from
+ *socket(2), mmap(2)
  */
 int cidsteer_open(struct cidsteer **handle, const char *service, const int *sockets, size_t count,
 		  const struct cidsteer_options *options);
@@ -87,9 +101,11 @@ int cidsteer_open(struct cidsteer **handle, const char *service, const int *sock
  *   -EEXIST  an ID with the same 48-bit tag is issued, by this worker or another: choose
  *            another ID (by chance: about routes / 2^48)
  *   -ENOSPC  both buckets of the table are full: choose another ID, or see max_cids
- *   -ESTALE  the daemon has declared this worker dead: open again
- *   -ECHILD  this handle belongs to the parent process
- *   in a service with shared_table = no also -ENOTCONN (the daemon is gone), -ETIMEDOUT
+ *   -ESTALE  the daemon has declared this worker dead (cidsteer_get_state() says
+ *CIDSTEER_EXPELLED): close, and open again -ECHILD  this handle belongs to the parent process
+ *   -ENOTCONN  no daemon has been there yet, or, in a service with shared_table = no, it is gone:
+ *            go on without; cidsteer_dispatch() will ask for the ID (CIDSTEER_REISSUE)
+ *   -ETIMEDOUT  in a service with shared_table = no
  */
 int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t len);
 
@@ -119,9 +135,12 @@ int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *cid, size
  * Returns 0, or
  *   -EINVAL  @len is not 1..20
  *   -ENOENT  this worker has not issued it (with shared_table = no this is not said)
- *   -ECHILD, -ENOTCONN, -ETIMEDOUT as for cidsteer_issue()
+ *   -ECHILD, -ETIMEDOUT as for cidsteer_issue()
+ *   -ENOTCONN  no daemon has been there yet: there is nothing to take back
+ *   -ENOBUFS  with shared_table = no: the daemon is gone, and a million wait for the next
  *
- * With shared_table = no it is batched: it waits only when a thousand are on their way.
+ * With shared_table = no it is batched: it waits only when a thousand are on their way; without a
+ * daemon it is kept for the next one.
  */
 int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len);
 
@@ -147,10 +166,22 @@ int cidsteer_report_stray(struct cidsteer *handle, const uint8_t *cid, size_t le
 int cidsteer_report_path_change(struct cidsteer *handle);
 
 /*
+ * cidsteer_ready - all workers of this generation have opened: give it the new connections
+ *
+ * Called by any one of them, once, or by each when it knows that all are there.  Every waiting
+ * worker of the generation becomes active, all others of the service drain.  With generation 0 it
+ * does nothing.
+ *
+ * Returns 0, -ESTALE (a newer generation is ready: this one drains), -ECHILD, -ENOTCONN (the daemon
+ * is gone; it is told when it is back), or -ETIMEDOUT.
+ */
+int cidsteer_ready(struct cidsteer *handle);
+
+/*
  * cidsteer_drain - take no new connections, keep those that are here
  *
  * Issued IDs stay routable, more may be issued, until cidsteer_close().
- * Returns 0, -ECHILD, -ENOTCONN (the daemon is gone), or -ETIMEDOUT.
+ * Returns 0, -ECHILD, -ENOTCONN (the daemon is gone; it is told when it is back), or -ETIMEDOUT.
  */
 int cidsteer_drain(struct cidsteer *handle);
 
@@ -165,11 +196,53 @@ int cidsteer_fd(const struct cidsteer *handle);
 /*
  * cidsteer_dispatch - do what cidsteer_fd() announced; also sends what is batched
  *
- * Never blocks.  Returns 0, -ECHILD, or -ENOTCONN when the daemon went away.  That is no
- * emergency: packets go on being routed and, in a service with a shared table, so do issue and
- * retire.  The descriptor is then no longer readable.
+ * Never blocks.  Learns what cidsteer_get_state() tells.  When the daemon went away, connects
+ * again: first soon, then every two seconds.  A daemon that finds the worker's sockets in the
+ * kernel's maps gives it back its id and its routes.
+ *
+ * Returns 0, or
+ *   CIDSTEER_REISSUE  issue every ID that is alive again, provisional ones as such: the worker is
+ *              new to the daemon, or IDs could not be issued meanwhile.  -EEXIST then says that
+ *              the ID is routed already
+ *   -ENOTCONN  the daemon has just gone away.  No emergency: packets go on being routed and, in a
+ *              service with a shared table, so do issue and retire
+ *   -ECHILD    this handle belongs to the parent process
  */
 int cidsteer_dispatch(struct cidsteer *handle);
+
+#define CIDSTEER_REISSUE 1
+
+/* What the daemon last said of this worker. */
+struct cidsteer_state {
+	size_t size;		    /* sizeof(struct cidsteer_state) of the caller */
+	int state;		    /* CIDSTEER_* below */
+	int connected;		    /* 1: to a daemon, that has answered */
+	uint64_t routes;	    /* that this worker has */
+	uint64_t generation_routes; /* that its generation has, all workers together */
+	uint64_t
+		drain_ms; /* to its end as a draining worker, as of the last word; 0: none is set */
+};
+
+enum {
+	CIDSTEER_UNSTEERED = 0, /* no daemon has been there yet */
+	CIDSTEER_WAITING = 1,	/* another generation is active: see cidsteer_ready() */
+	CIDSTEER_ACTIVE = 2,	/* takes new connections */
+	CIDSTEER_DRAINING = 3,	/* keeps those that it has */
+	CIDSTEER_EXPELLED = 4,	/* declared dead, by an operator or at the deadline of draining: its
+				 * routes are gone; close, and open again */
+};
+
+/*
+ * cidsteer_get_state - what this worker is now
+ * @state:	its member size is set by the caller
+ *
+ * While it drains, the daemon sends its numbers at least when they have changed, once a second.
+ * Returns 0, -EINVAL (size), or -ECHILD.
+ */
+int cidsteer_get_state(const struct cidsteer *handle, struct cidsteer_state *state);
+
+/* Why the last attempt to connect failed, one English line; "" if it did not. */
+const char *cidsteer_error(const struct cidsteer *handle);
 
 /*
  * cidsteer_close - leave: routes of this worker end, its sockets leave the kernel's map
