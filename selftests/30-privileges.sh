@@ -122,7 +122,8 @@ like "over IPv6 too" \
 	"$(transfer fd09:1::2 fd09:1::3 fd09:1::1)" '^\{"ok":true,"bytes":1000000,'
 wait_for eval '[ "$(moves)" = "2 0" ]'
 is "the workers have reported both moves, and no stray" "$(moves)" "2 0"
-check "which by_table has routed, at XDP" eval '[ "$(counter xdp h3 by_table)" -gt 100 ]'
+check "most of their datagrams by_table has routed, at XDP" \
+	eval '[ "$(counter xdp h3 by_table)" -gt "$(($(counter xdp h3 seen) / 2))" ]'
 
 # ---- what a worker has, and what it cannot get ----------------------------------------------
 holds()

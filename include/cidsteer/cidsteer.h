@@ -181,7 +181,8 @@ int cidsteer_ready(struct cidsteer *handle);
  * cidsteer_drain - take no new connections, keep those that are here
  *
  * Issued IDs stay routable, more may be issued, until cidsteer_close().
- * Returns 0, -ECHILD, -ENOTCONN (the daemon is gone; it is told when it is back), or -ETIMEDOUT.
+ * Returns 0, -ESTALE (it was expelled), -ECHILD, -ENOTCONN (the daemon is gone; it is told when it
+ * is back), or -ETIMEDOUT.
  */
 int cidsteer_drain(struct cidsteer *handle);
 

@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 1
+#define CS_LAYOUT 2
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 256	    /* with id 0, "no service": the configuration is refused */
@@ -94,7 +94,7 @@ struct cs_service {
 	__u8 cid_len;		 /* bytes of a short header's DCID, 0..20 */
 	__u8 shared_table;	 /* workers map the table and write it; else the daemon writes */
 	__u8 listeners;
-	__u32 pad; /* must be zero */
+	__u32 generation; /* of its workers, the last that was counted */
 };
 _Static_assert(sizeof(struct cs_service) == 48, "map value layout");
 
@@ -112,25 +112,35 @@ struct cs_bucket {
 _Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
 
 #define CS_WORKER_NONE 0     /* this id is not in use */
-#define CS_WORKER_ACTIVE 1   /* takes new connections */
-#define CS_WORKER_DRAINING 2 /* keeps those that it has */
-#define CS_WORKER_DEAD 3     /* is being reaped */
+#define CS_WORKER_WAITING 1  /* of a generation that is not ready: only what it has issued */
+#define CS_WORKER_ACTIVE 2   /* takes new connections */
+#define CS_WORKER_DRAINING 3 /* keeps those that it has */
+#define CS_WORKER_DEAD 4     /* is being reaped */
 
 #define CS_TARGET_SOCKET 0 /* index is the worker's first slot in cs_sockets */
 
 /* Value of cs_workers: who owns a connection, and where its packets go. */
 struct cs_worker {
-	__u32 generation; /* start of the server it belongs to */
+	__u32 generation; /* start of the server it belongs to, counted in its service; 0: none */
 	__u8 state;	  /* CS_WORKER_* */
 	__u8 target;	  /* CS_TARGET_*: which map @index is for */
 	__u16 service;
 	__u32 index;
-	__u32 usage; /* its line in the service's usage map */
+	__u16 usage; /* its line in the service's usage map */
+	__u8 slots;  /* that it has in cs_sockets, from @index on */
+	__u8 pad;    /* must be zero */
 	__u32 pid;   /* for people and for a restarted daemon; 0: not known */
-	__u32 slots; /* that it has in cs_sockets, from @index on */
+	__u32 token; /* by which the server names the generation */
 	__u64 start; /* start time of @pid in clock ticks since boot (proc(5), stat field 22) */
 };
 _Static_assert(sizeof(struct cs_worker) == 32, "map value layout");
+
+/* May packets be sent to a worker in this state? */
+static inline __attribute__((always_inline, unused)) int cs_worker_serves(__u8 state)
+{
+	return state == CS_WORKER_WAITING || state == CS_WORKER_ACTIVE ||
+	       state == CS_WORKER_DRAINING;
+}
 
 /* Value of cs_ring. */
 struct cs_ring {

@@ -66,7 +66,7 @@ CS_INLINE void cs_decide_ring(struct cs_verdict *verdict, __u64 hash, __u32 reas
 	/* The ring is renewed before a worker is declared dead; this covers the moment between
 	 * reading one and the other.
 	 */
-	if (worker->state != CS_WORKER_ACTIVE && worker->state != CS_WORKER_DRAINING)
+	if (!cs_worker_serves(worker->state))
 		return;
 	verdict->reason = reason;
 	verdict->worker = id;
@@ -95,7 +95,7 @@ CS_INLINE int cs_decide_route(struct cs_verdict *verdict, __u64 hash)
 	/* A worker of another service: nobody but a hostile writer of this table puts that. */
 	if (worker->service != verdict->service)
 		return 0;
-	if (worker->state != CS_WORKER_ACTIVE && worker->state != CS_WORKER_DRAINING)
+	if (!cs_worker_serves(worker->state))
 		return 0;
 	verdict->reason = CS_C_by_table;
 	verdict->worker = verdict->routed;

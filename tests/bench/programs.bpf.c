@@ -154,7 +154,7 @@ CS_INLINE void whole_verdict(const struct xdp_md *ctx, struct cs_verdict *verdic
 	worker = verdict->routed ? cs_map_worker(verdict->routed) : NULL;
 	if (!worker || worker->service != verdict->service)
 		return;
-	if (worker->state == CS_WORKER_ACTIVE || worker->state == CS_WORKER_DRAINING)
+	if (cs_worker_serves(worker->state))
 		verdict->reason = CS_C_by_table;
 }
 

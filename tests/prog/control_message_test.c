@@ -37,7 +37,8 @@ Undisturbed(a_message_of_another_protocol_is_refused)
 
 Undisturbed(a_message_of_another_version_is_refused)
 {
-	static const __u16 versions[] = { 0, 2, 0x0100, 0xffff };
+	static const __u16 versions[] = { 0, CS_PROTOCOL_VERSION - 1, CS_PROTOCOL_VERSION + 1,
+					  CS_PROTOCOL_VERSION << 8, 0xffff };
 
 	for (size_t i = 0; i < COUNT(versions); i++) {
 		char line[32];
@@ -50,23 +51,23 @@ Undisturbed(a_message_of_another_version_is_refused)
 
 Undisturbed(a_message_that_says_another_length_than_it_has_is_refused)
 {
-	static const __u32 lengths[] = { 0, 16, 39, 41, 0x28000000, 0xffffffff };
+	static const __u32 lengths[] = { 0, 16, 47, 49, 0x30000000, 0xffffffff };
 
 	for (size_t i = 0; i < COUNT(lengths); i++) {
 		register_told()->head.bytes = lengths[i];
-		refused(-EPROTO, "a message of 40 bytes says that it has");
+		refused(-EPROTO, "a message of 48 bytes says that it has");
 	}
 }
 
 Undisturbed(a_register_of_another_length_is_refused)
 {
-	static const size_t sizes[] = { 16, 39, 41, 512, sizeof(struct cs_msg_write) };
+	static const size_t sizes[] = { 16, 47, 49, 512, sizeof(struct cs_msg_write) };
 
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		struct step *step = register_told();
 
 		step->size = step->head.bytes = sizes[i];
-		refused(-EPROTO, "bytes, not 40");
+		refused(-EPROTO, "bytes, not 48");
 	}
 	/* Above what the daemon reads: it sees that there was more. */
 	for (size_t size = sizeof(struct cs_msg_write) + 16; size <= 4096; size += 1260) {
@@ -84,7 +85,8 @@ Undisturbed(a_message_of_unknown_type_is_refused)
 				       CS_MSG_REFUSED,
 				       CS_MSG_DONE,
 				       CS_MSG_WRITTEN,
-				       CS_MSG_WRITTEN + 1,
+				       CS_MSG_STATE,
+				       CS_MSG_COMMAND + 1,
 				       0x0100,
 				       0xffff };
 

@@ -178,8 +178,8 @@ Test(lib_process, options_of_older_and_newer_callers_are_understood)
 			continue;
 		id = cidsteer_worker_id(handle);
 		check(!bpf_map_lookup_elem(plane.map[PLANE_WORKERS], &id, &worker), "worker");
-		check(worker.generation == (size > least ? 77 : 0), "size %zu: generation %u", size,
-		      worker.generation);
+		check(worker.token == (size > least ? 77 : 0), "size %zu: token %u", size,
+		      worker.token);
 		cidsteer_close(handle);
 		check(eventually(state_of(&plane, id) == CS_WORKER_DEAD), "not gone");
 	}

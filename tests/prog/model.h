@@ -136,7 +136,8 @@ static inline __u32 model_read(const struct model *model, const __u8 *frame, siz
 static inline bool model_alive(const struct model *model, __u16 worker, __u16 service)
 {
 	return worker < MODEL_WORKERS && model->worker[worker].service == service &&
-	       (model->worker[worker].state == CS_WORKER_ACTIVE ||
+	       (model->worker[worker].state == CS_WORKER_WAITING ||
+		model->worker[worker].state == CS_WORKER_ACTIVE ||
 		model->worker[worker].state == CS_WORKER_DRAINING);
 }
 

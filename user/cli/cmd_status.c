@@ -132,12 +132,14 @@ static void print_findings(struct row *row, const struct findings *findings)
 
 static void print_sums(struct row *row, const struct status_service *service)
 {
-	unsigned int workers = service->active + service->draining;
+	unsigned int workers = service->waiting + service->active + service->draining;
 	char text[512] = "";
 
 	if (!workers && !service->reaping)
 		return;
 	append(text, sizeof(text), "%u worker%s", workers, workers == 1 ? "" : "s");
+	if (service->waiting)
+		append(text, sizeof(text), " (%u waiting)", service->waiting);
 	if (service->draining)
 		append(text, sizeof(text), " (%u draining)", service->draining);
 	if (service->reaping)
@@ -225,16 +227,16 @@ static json_t *service_json(const struct status_service *service)
 		json_array_append_new(listeners,
 				      json_pack("{s:s, s:b}", "address", view->listener[i].text,
 						"dual_stack", view->listener[i].dual));
-	return json_pack("{s:s, s:s, s:{s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
-			 "name", view->name, "word", words[service->findings.word], "workers",
-			 "active", service->active, "draining", service->draining, "reaping",
-			 service->reaping, "routes", (json_int_t)service->routes, "provisional",
-			 (json_int_t)service->usage.provisional, "max_cids",
-			 (json_int_t)view->settings.max_cids, "refused",
-			 (json_int_t)service->usage.refused, "path_changes",
-			 (json_int_t)service->usage.path_changes, "strays",
-			 (json_int_t)service->usage.strays, "listeners", listeners, "findings",
-			 findings_json(&service->findings));
+	return json_pack(
+		"{s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"name", view->name, "word", words[service->findings.word], "workers", "waiting",
+		service->waiting, "active", service->active, "draining", service->draining,
+		"reaping", service->reaping, "routes", (json_int_t)service->routes, "provisional",
+		(json_int_t)service->usage.provisional, "max_cids",
+		(json_int_t)view->settings.max_cids, "refused", (json_int_t)service->usage.refused,
+		"path_changes", (json_int_t)service->usage.path_changes, "strays",
+		(json_int_t)service->usage.strays, "listeners", listeners, "findings",
+		findings_json(&service->findings));
 }
 
 static json_t *status_json(const struct status *status)

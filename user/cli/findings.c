@@ -49,6 +49,7 @@ static void count_workers(const struct view *view, struct status_service *servic
 
 		if (worker->state == CS_WORKER_NONE || worker->service != service->view->id)
 			continue;
+		service->waiting += worker->state == CS_WORKER_WAITING;
 		service->active += worker->state == CS_WORKER_ACTIVE;
 		service->draining += worker->state == CS_WORKER_DRAINING;
 		service->reaping += worker->state == CS_WORKER_DEAD;

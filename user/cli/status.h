@@ -33,7 +33,7 @@ struct findings {
 
 struct status_service {
 	const struct view_service *view;
-	unsigned int active, draining, reaping; /* workers */
+	unsigned int waiting, active, draining, reaping; /* workers */
 	__u64 routes;
 	struct cs_usage usage; /* sum of its live workers; strays, path_changes: and of the gone */
 	struct findings findings;

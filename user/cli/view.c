@@ -133,6 +133,8 @@ const char *view_service_name(const struct view *view, const struct cs_worker *w
 const char *view_state(__u8 state)
 {
 	switch (state) {
+	case CS_WORKER_WAITING:
+		return "waiting";
 	case CS_WORKER_ACTIVE:
 		return "active";
 	case CS_WORKER_DRAINING:
@@ -145,7 +147,7 @@ const char *view_state(__u8 state)
 
 bool view_is_live(const struct cs_worker *worker)
 {
-	return worker->state == CS_WORKER_ACTIVE || worker->state == CS_WORKER_DRAINING;
+	return cs_worker_serves(worker->state);
 }
 
 bool view_is_here(const struct view *view, const struct view_service *service)

@@ -5,10 +5,14 @@
  *   worker                                   daemon
  *   REGISTER + its sockets          ->
  *                                   <-       REGISTERED (+ table, usage lines)  or  REFUSED
- *   DRAIN                           ->
+ *   READY, DRAIN                    ->
  *                                   <-       DONE
  *   WRITE, shared_table = no only   ->
  *                                   <-       WRITTEN, in the order of the WRITEs
+ *                                   <-       STATE, unasked: what the worker is now
+ *   operator (root)
+ *   COMMAND                         ->
+ *                                   <-       DONE  or  REFUSED
  *
  * Every length is checked against the type's.  A message that is not understood is answered
  * with REFUSED and the connection is closed.  Descriptors are closed before the answer is sent:
@@ -21,7 +25,7 @@
 #include "core/abi.h"
 
 #define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
-#define CS_PROTOCOL_VERSION 1
+#define CS_PROTOCOL_VERSION 2
 #define CS_CONTROL_PATH "/run/cidsteer/control.sock"
 
 enum {
@@ -32,6 +36,9 @@ enum {
 	CS_MSG_DONE,
 	CS_MSG_WRITE,
 	CS_MSG_WRITTEN,
+	CS_MSG_READY,
+	CS_MSG_STATE,
+	CS_MSG_COMMAND,
 };
 
 struct cs_msg {
@@ -46,10 +53,12 @@ _Static_assert(sizeof(struct cs_msg) == 16, "message layout");
 struct cs_msg_register {
 	struct cs_msg head;
 	char service[CS_NAME_SIZE]; /* NUL-terminated */
-	__u32 generation;
-	__u32 sockets; /* descriptors that come with it, 1..CS_MAX_SERVICE_LISTENERS */
+	__u32 token;		    /* by which the server names its generation; 0: none */
+	__u32 sockets;		    /* descriptors that come with it, 1..CS_MAX_SERVICE_LISTENERS */
+	__u32 state; /* CS_WORKER_* that an earlier daemon said; CS_WORKER_NONE: there was none */
+	__u32 pad;   /* must be zero */
 };
-_Static_assert(sizeof(struct cs_msg_register) == 40, "message layout");
+_Static_assert(sizeof(struct cs_msg_register) == 48, "message layout");
 
 struct cs_msg_registered {
 	struct cs_msg head;
@@ -60,7 +69,9 @@ struct cs_msg_registered {
 	__u32 notes;	   /* CIDSTEER_NOTE_* */
 	__u8 cid_len;	   /* bytes */
 	__u8 shared;	   /* with it come two descriptors: table, usage lines */
-	__u8 pad[6];	   /* must be zero */
+	__u8 state;	   /* CS_WORKER_* */
+	__u8 returning;	   /* it is the worker that it was for an earlier daemon, routes and all */
+	__u8 pad[4];	   /* must be zero */
 };
 _Static_assert(sizeof(struct cs_msg_registered) == 56, "message layout");
 
@@ -70,6 +81,36 @@ struct cs_msg_refused {
 	char line[492]; /* why, for people, NUL-terminated */
 };
 _Static_assert(sizeof(struct cs_msg_refused) == 512, "message layout");
+
+struct cs_msg_done {
+	struct cs_msg head;
+	__s32 result; /* 0, or a negative errno */
+	__u32 pad;    /* must be zero */
+};
+_Static_assert(sizeof(struct cs_msg_done) == 24, "message layout");
+
+struct cs_msg_state {
+	struct cs_msg head;
+	__u64 routes;		 /* of the worker */
+	__u64 generation_routes; /* of all workers of its generation */
+	__u64 drain_ms;		 /* until it is expelled; 0: it is not */
+	__u32 state;		 /* CS_WORKER_*; CS_WORKER_DEAD: expelled */
+	__u32 pad;		 /* must be zero */
+};
+_Static_assert(sizeof(struct cs_msg_state) == 48, "message layout");
+
+enum {
+	CS_COMMAND_DRAIN = 1, /* a worker */
+	CS_COMMAND_EXPEL,     /* a worker */
+	CS_COMMAND_RELOAD,    /* the configuration */
+};
+
+struct cs_msg_command {
+	struct cs_msg head;
+	__u32 kind;   /* CS_COMMAND_* */
+	__u32 worker; /* id, or 0 */
+};
+_Static_assert(sizeof(struct cs_msg_command) == 24, "message layout");
 
 enum {
 	CS_WRITE_ISSUE = 1,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
@@ -56,7 +57,7 @@ static bool is_plausible(const struct workers *workers, const struct cs_worker *
 	    workers->service[value->service].usage_taken[value->usage])
 		return false;
 	if (!value->slots || value->slots > CS_MAX_SERVICE_LISTENERS ||
-	    value->index > CS_MAX_SOCKETS - value->slots)
+	    value->index > (__u32)CS_MAX_SOCKETS - value->slots)
 		return false;
 	for (__u32 i = 0; i < value->slots; i++) {
 		if (workers->slot_taken[value->index + i])
@@ -87,6 +88,10 @@ static int adopt(struct workers *workers, __u32 id, const struct cs_worker *valu
 	worker->value = *value;
 	worker->process.fd = -1;
 	take_adopted_numbers(worker);
+	/* Which of its routes are provisional the daemon that wrote them has known, and no other.
+	 */
+	if (!workers->service[value->service].value.shared_table)
+		worker_return_share(worker);
 	err = routes_start(worker);
 	if (!err)
 		err = adopt_process(worker);
@@ -128,6 +133,8 @@ static int settle_adopted(struct workers *workers)
 
 		if (!worker)
 			continue;
+		if (worker->value.state == CS_WORKER_DRAINING)
+			generation_drains(worker);
 		if (worker->gone || worker->value.state == CS_WORKER_DEAD ||
 		    !has_any_socket(worker))
 			workers_bury(worker);
@@ -218,8 +225,81 @@ static int note_listener(const struct cs_addr *addr, const struct cs_listener *v
 	return 0;
 }
 
+/* What only the configuration says. */
+static void configure_service(struct service *service, const struct config *config)
+{
+	for (unsigned int i = 0; i < config->count; i++) {
+		if (!strcmp(config->service[i].name, service->value.name))
+			service->drain_seconds = config->service[i].drain_seconds;
+	}
+}
+
+static void close_service(struct service *service)
+{
+	if (service->value.used)
+		unmap_service(service);
+	memset(service, 0, sizeof(*service));
+	service->table_fd = service->usage_fd = -1;
+}
+
+/* With another key it has another table: it had no workers. */
+static int reload_service(struct workers *workers, __u32 id, const struct config *config)
+{
+	struct service *service = &workers->service[id];
+	struct cs_service value;
+	int err;
+
+	err = plane_service(workers->plane, id, &value);
+	if (err && err != -ENOENT)
+		return err;
+	if (err || memcmp(value.key, service->value.key, sizeof(value.key)))
+		close_service(service);
+	if (err)
+		return 0;
+	if (!service->value.used) {
+		service->value = value;
+		err = open_service(workers, id);
+		if (err) {
+			close_service(service);
+			return err;
+		}
+	}
+	service->value = value;
+	configure_service(service, config);
+	return 0;
+}
+
+static int reload_listeners(struct workers *workers)
+{
+	int err;
+
+	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
+		workers->listener[i].used = false;
+		workers->listener[i].dual = false;
+	}
+	err = plane_each_address(workers->plane, note_listener, workers);
+	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
+		if (workers->listener[i].used || workers->listener[i].stub < 0)
+			continue;
+		close(workers->listener[i].stub);
+		workers->listener[i].stub = -1;
+	}
+	return err;
+}
+
+int workers_reload(struct workers *workers, const struct config *config, struct error *error)
+{
+	int err = reload_listeners(workers), failed = 0;
+
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		failed = reload_service(workers, id, config);
+		err = failed ? failed : err;
+	}
+	return err ? error_set(error, err, "reading the maps: %s", strerror(-err)) : 0;
+}
+
 int workers_init(struct workers *workers, struct plane *plane, struct loop *loop,
-		 struct error *error)
+		 const struct config *config, struct error *error)
 {
 	int err;
 
@@ -229,11 +309,10 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
 	loop->arg = workers;
 	for (int i = 0; i < CS_MAX_LISTENERS; i++)
 		workers->listener[i].stub = -1;
-	err = plane_each_address(plane, note_listener, workers);
-	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
-		if (!plane_service(plane, id, &workers->service[id].value))
-			err = open_service(workers, id);
-	}
+	err = workers_reload(workers, config, error);
+	if (err)
+		return err;
+	err = generations_watch(workers);
 	if (!err)
 		err = adopt_all(workers);
 	return err ? error_set(error, err, "reading the maps: %s", strerror(-err)) : 0;

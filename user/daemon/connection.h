@@ -30,6 +30,7 @@ union message {
 	struct cs_msg head;
 	struct cs_msg_register registers;
 	struct cs_msg_write write;
+	struct cs_msg_command command;
 	char bytes[sizeof(struct cs_msg_write) + 1]; /* one more: too long is noticed */
 };
 
@@ -60,6 +61,9 @@ void connection_refuse(struct connection *connection, __u32 serial, int err,
 
 /* Ends the connection, and with it its worker. */
 void connection_close(struct connection *connection);
+
+/* Tells a worker what it is now, if it can hear. */
+void connection_tell(struct worker *worker);
 
 /* Does what a message asks for; may close the connection. */
 void request_handle(struct connection *connection, struct request *request);

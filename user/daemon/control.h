@@ -19,6 +19,8 @@ struct control {
 	unsigned int count;
 	int spare; /* descriptor to give up when none is left */
 	char path[108];
+	/* Reads the configuration anew; set by who owns it. */
+	int (*reload)(struct control *control, struct error *error);
 };
 
 /*

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "common/protocol.h"
+#include "common/cleanup.h"
+#include "daemon/connection.h"
 #include "daemon/control.h"
 #include "daemon/discard.h"
 #include "daemon/log.h"
@@ -107,14 +109,54 @@ static int check(const struct daemon *daemon)
 	return 0;
 }
 
+static void say_attached(const char *line, bool failed, void *arg)
+{
+	(void)failed, (void)arg;
+	log_line("%s", line);
+}
+
+/* A mistake changes nothing.  Says what came of it in the log, too. */
+static int reload(struct control *control, struct error *error)
+{
+	struct daemon *daemon = (void *)((char *)control - offsetof(struct daemon, control));
+	_cleanup_free_ struct config *old = NULL;
+	struct config *config;
+	int err = config_read(daemon->config_path, &config, error);
+
+	if (!err) {
+		err = plane_reload(&daemon->plane, config, error);
+		if (err)
+			free(config);
+	}
+	if (err) {
+		log_line("the configuration stays as it was: %s", error->line);
+		return err;
+	}
+	old = daemon->config;
+	daemon->config = config;
+	err = workers_reload(daemon->workers, config, error);
+	if (err)
+		log_line("%s", error->line);
+	attach_configured(&daemon->plane, config, say_attached, NULL);
+	detach_removed(&daemon->plane, old, config, say_attached, NULL);
+	log_line("%s read again: %u service%s", daemon->config_path, config->count,
+		 config->count == 1 ? "" : "s");
+	return err;
+}
+
 static void got_signal(struct source *source, uint32_t events)
 {
 	struct daemon *daemon = (void *)((char *)source - offsetof(struct daemon, signals));
 	struct signalfd_siginfo info;
+	struct error error;
 
 	(void)events;
 	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGHUP) {
+		reload(&daemon->control, &error);
+		return;
+	}
 	log_line("signal %u: ending; packets go on being routed", info.ssi_signo);
 	daemon->loop.stop = true;
 }
@@ -127,6 +169,7 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	signal(SIGPIPE, SIG_IGN); /* who reads the log may go away */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	daemon->signals = (struct source){ signalfd(-1, &set, SFD_CLOEXEC), got_signal };
@@ -143,12 +186,6 @@ static int load(struct daemon *daemon, struct error *error)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
 			 daemon->dir);
 	return err;
-}
-
-static void say_attached(const char *line, bool failed, void *arg)
-{
-	(void)failed, (void)arg;
-	log_line("%s", line);
 }
 
 /* Two for each connection: itself, and its process.  As many as this process may have. */
@@ -172,6 +209,8 @@ static int start(struct daemon *daemon, struct error *error)
 	daemon->workers = calloc(1, sizeof(*daemon->workers));
 	if (!daemon->workers)
 		return error_set(error, -ENOMEM, "out of memory");
+	daemon->workers->tell = connection_tell;
+	daemon->control.reload = reload;
 	raise_descriptors();
 	err = loop_init(&daemon->loop);
 	if (err)
@@ -187,7 +226,8 @@ static int start(struct daemon *daemon, struct error *error)
 		return err;
 	err = load(daemon, error);
 	if (!err)
-		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, error);
+		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
+				   error);
 	if (err)
 		control_close(&daemon->control);
 	else

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
@@ -22,6 +23,11 @@ static void return_share(struct service *service, __u32 line)
 
 	__atomic_fetch_sub(&service->usage[0].provisional, count < share ? count : share,
 			   __ATOMIC_RELAXED);
+}
+
+void worker_return_share(const struct worker *worker)
+{
+	return_share(&worker->all->service[worker->value.service], worker->value.usage);
 }
 
 /* Adds a departed worker's line to line 0. */
@@ -92,7 +98,7 @@ static void sweep_some(struct worker *worker)
 		return;
 	worker->sweeping = false;
 	worker->all->sweeping--;
-	return_share(&worker->all->service[worker->value.service], worker->value.usage);
+	worker_return_share(worker);
 	log_swept(worker);
 	if (!may_still_write(worker))
 		free_worker(worker);
@@ -131,11 +137,24 @@ void workers_bury(struct worker *worker)
 	worker->value.state = CS_WORKER_DEAD;
 	__atomic_store_n(&service->usage[worker->value.usage].buried, 1, __ATOMIC_SEQ_CST);
 	/* First out of the ring, so that new connections never find it dead. */
-	if (active)
+	if (active) {
 		ring_leave(worker);
+		generation_left(worker->all, worker->value.service);
+	}
 	entry_write(worker);
 	slots_clear(worker);
 	begin_sweep(worker);
+}
+
+int workers_expel(struct workers *workers, __u32 id, struct error *error)
+{
+	struct worker *worker = workers_find(workers, id);
+
+	if (!worker)
+		return error_set(error, -ENOENT, "there is no worker %u: see cidsteer workers", id);
+	workers_bury(worker);
+	workers->tell(worker);
+	return 0;
 }
 
 void worker_process_ended(struct source *source, uint32_t events)

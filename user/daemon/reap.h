@@ -8,4 +8,7 @@
 /* The worker's pidfd became readable. */
 void worker_process_ended(struct source *source, uint32_t events);
 
+/* Its provisional routes count no more: they are gone, or like any other. */
+void worker_return_share(const struct worker *worker);
+
 #endif

@@ -8,6 +8,7 @@
 #include "cidsteer/cidsteer.h"
 #include "common/cleanup.h"
 #include "daemon/connection.h"
+#include "daemon/generations.h"
 #include "daemon/log.h"
 #include "dataplane/config.h"
 
@@ -33,20 +34,22 @@ static int peer_pidfd(const struct connection *connection)
 	return fd < 0 ? -errno : fd;
 }
 
-static void say_registered(struct connection *connection, __u32 notes)
+static void say_registered(struct connection *connection, __u32 notes, bool returning)
 {
 	struct worker *worker = connection->worker;
 	const struct service *service = worker_service(worker);
 
-	log_line("%s: worker %u registered (pid %u, uid %u)", service->value.name, worker->id,
-		 worker->value.pid, connection->peer.uid);
+	log_line("%s: worker %u %s (pid %u, uid %u)%s", service->value.name, worker->id,
+		 returning ? "is back" : "registered", worker->value.pid, connection->peer.uid,
+		 worker->value.state == CS_WORKER_WAITING ? ", waits for its generation" : "");
 	if (notes & CIDSTEER_NOTE_GRO)
 		log_line("%s: worker %u has UDP_GRO: the kernel chooses once for a train of "
 			 "segments; the server must check the DCID of each",
 			 service->value.name, worker->id);
 }
 
-static int answer_registered(struct connection *connection, __u32 serial, __u32 notes)
+static int answer_registered(struct connection *connection, __u32 serial, __u32 notes,
+			     bool returning)
 {
 	struct worker *worker = connection->worker;
 	const struct service *service = worker_service(worker);
@@ -59,6 +62,8 @@ static int answer_registered(struct connection *connection, __u32 serial, __u32 
 		.notes = notes,
 		.cid_len = service->value.cid_len,
 		.shared = shared,
+		.state = worker->value.state,
+		.returning = returning,
 	};
 
 	if (shared)
@@ -88,6 +93,8 @@ static int check_register(const struct connection *connection, const struct requ
 	if (request->fds > CS_MAX_SERVICE_LISTENERS)
 		return error_set(error, -EINVAL, "more than %d descriptors came with REGISTER",
 				 CS_MAX_SERVICE_LISTENERS);
+	if (message->pad || message->state > CS_WORKER_DEAD)
+		return error_set(error, -EPROTO, "REGISTER has a state that is none");
 	if (!request->fds)
 		return error_set(error, -EINVAL, "no socket came with REGISTER");
 	if (request->fds != message->sockets)
@@ -97,12 +104,13 @@ static int check_register(const struct connection *connection, const struct requ
 }
 
 static int admit(struct connection *connection, struct request *request, __u32 *notes,
-		 struct error *error)
+		 bool *returning, struct error *error)
 {
 	const struct cs_msg_register *message = &request->message.registers;
 	struct admission admission = {
 		.peer = connection->peer,
-		.generation = message->generation,
+		.token = message->token,
+		.state = message->state,
 		.sockets = request->fd,
 		.count = request->fds,
 	};
@@ -120,8 +128,8 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 				 strerror(-pidfd));
 	memcpy(admission.service, message->service, sizeof(admission.service));
 	admission.pidfd = pidfd;
-	connection->worker = workers_admit(connection->control->workers, &admission, notes, &err,
-					   error);
+	connection->worker = workers_admit(connection->control->workers, &admission, notes,
+					   returning, &err, error);
 	if (!connection->worker)
 		return err;
 	take_fd(&pidfd);
@@ -133,8 +141,9 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 static void handle_register(struct connection *connection, struct request *request)
 {
 	__u32 serial = request->message.head.serial, notes = 0;
+	bool returning = false;
 	struct error error;
-	int err = admit(connection, request, &notes, &error);
+	int err = admit(connection, request, &notes, &returning, &error);
 
 	/* Before the answer: a copy of a socket would outlive its worker. */
 	request_close_fds(request);
@@ -142,9 +151,37 @@ static void handle_register(struct connection *connection, struct request *reque
 		connection_refuse(connection, serial, err, &error);
 		return;
 	}
-	say_registered(connection, notes);
-	if (answer_registered(connection, serial, notes))
+	say_registered(connection, notes, returning);
+	if (answer_registered(connection, serial, notes, returning))
 		connection_close(connection);
+}
+
+static void answer_done(struct connection *connection, __u32 serial, int result)
+{
+	struct cs_msg_done done = { .result = result };
+
+	if (connection_answer(connection, &done.head, CS_MSG_DONE, sizeof(done), serial, NULL, 0))
+		connection_close(connection);
+}
+
+void connection_tell(struct worker *worker)
+{
+	struct cs_msg_state state = {
+		.routes = worker_routes(worker),
+		.generation_routes = generation_routes(worker),
+		.drain_ms = worker_drain_ms(worker),
+		.state = worker->value.state,
+	};
+	struct connection *connection;
+
+	if (!worker->holder)
+		return;
+	connection =
+		(struct connection *)((char *)worker->holder - offsetof(struct connection, worker));
+	/* One that does not read, for example because it is stopped, keeps its connection. */
+	if (connection_answer(connection, &state.head, CS_MSG_STATE, sizeof(state), 0, NULL, 0))
+		return;
+	worker->told_routes = state.generation_routes;
 }
 
 static int do_write(struct worker *worker, const struct cs_write *write)
@@ -212,30 +249,99 @@ static void handle_write(struct connection *connection, const struct request *re
 		connection_close(connection);
 }
 
-static void handle_drain(struct connection *connection, const struct request *request)
+/* READY and DRAIN are nothing but a head.  Returns whether the connection is still there. */
+static bool check_bare(struct connection *connection, const struct request *request,
+		       const char *what)
 {
-	bool draining = connection->worker && connection->worker->value.state == CS_WORKER_DRAINING;
-	struct cs_msg done = {};
 	struct error error;
 	int err = 0;
 
 	if (request->bytes != sizeof(struct cs_msg))
-		err = error_set(&error, -EPROTO, "DRAIN has %zu bytes, not %zu", request->bytes,
+		err = error_set(&error, -EPROTO, "%s has %zu bytes, not %zu", what, request->bytes,
 				sizeof(struct cs_msg));
-	else if (!connection->worker || connection->worker->dead)
-		err = error_set(&error, -EPROTO, "DRAIN without a registered worker");
-	else if ((err = workers_drain(connection->worker)))
-		error_set(&error, err, "draining: %s", strerror(-err));
-	if (err) {
+	else if (!connection->registered)
+		err = error_set(&error, -EPROTO, "%s without a registered worker", what);
+	if (err)
 		connection_refuse(connection, request->message.head.serial, err, &error);
+	return !err;
+}
+
+static void say_drains(const struct worker *worker)
+{
+	if (worker->value.state != CS_WORKER_DRAINING)
+		log_line("%s: worker %u drains", worker_service(worker)->value.name, worker->id);
+}
+
+static void handle_drain(struct connection *connection, const struct request *request)
+{
+	struct worker *worker = connection->worker;
+
+	if (!check_bare(connection, request, "DRAIN"))
 		return;
+	/* One that was expelled meanwhile has been told. */
+	if (worker && !worker->dead)
+		say_drains(worker);
+	answer_done(connection, request->message.head.serial,
+		    worker && !worker->dead ? workers_drain(worker) : -ESTALE);
+}
+
+static void handle_ready(struct connection *connection, const struct request *request)
+{
+	struct worker *worker = connection->worker;
+
+	if (!check_bare(connection, request, "READY"))
+		return;
+	answer_done(connection, request->message.head.serial,
+		    worker && !worker->dead ? generation_ready(worker) : -ESTALE);
+}
+
+static int command_worker(struct workers *workers, __u32 kind, __u32 id, struct error *error)
+{
+	struct worker *worker = workers_find(workers, id);
+	int err;
+
+	if (!worker)
+		return error_set(error, -ENOENT, "there is no worker %u: see cidsteer workers", id);
+	if (kind == CS_COMMAND_EXPEL) {
+		log_line("%s: worker %u (pid %u) is expelled by an operator",
+			 worker_service(worker)->value.name, id, worker->value.pid);
+		return workers_expel(workers, id, error);
 	}
-	if (!draining)
-		log_line("%s: worker %u drains", worker_service(connection->worker)->value.name,
-			 connection->worker->id);
-	if (connection_answer(connection, &done, CS_MSG_DONE, sizeof(done),
-			      request->message.head.serial, NULL, 0))
-		connection_close(connection);
+	say_drains(worker);
+	err = workers_drain(worker);
+	return err ? error_set(error, err, "draining: %s", strerror(-err)) : 0;
+}
+
+static int do_command(struct connection *connection, const struct request *request,
+		      struct error *error)
+{
+	const struct cs_msg_command *message = &request->message.command;
+	struct control *control = connection->control;
+
+	if (connection->peer.uid != 0 && connection->peer.uid != geteuid())
+		return error_set(error, -EPERM, "only root, or who runs the daemon, commands it");
+	if (request->bytes != sizeof(*message))
+		return error_set(error, -EPROTO, "COMMAND has %zu bytes, not %zu", request->bytes,
+				 sizeof(*message));
+	switch (message->kind) {
+	case CS_COMMAND_DRAIN:
+	case CS_COMMAND_EXPEL:
+		return command_worker(control->workers, message->kind, message->worker, error);
+	case CS_COMMAND_RELOAD:
+		return control->reload(control, error);
+	}
+	return error_set(error, -EPROTO, "COMMAND of unknown kind %u", message->kind);
+}
+
+static void handle_command(struct connection *connection, const struct request *request)
+{
+	struct error error;
+	int err = do_command(connection, request, &error);
+
+	if (err)
+		connection_refuse(connection, request->message.head.serial, err, &error);
+	else
+		answer_done(connection, request->message.head.serial, 0);
 }
 
 static int check_head(const struct request *request, struct error *error)
@@ -278,6 +384,14 @@ void request_handle(struct connection *connection, struct request *request)
 	}
 	if (!err && head->type == CS_MSG_DRAIN) {
 		handle_drain(connection, request);
+		return;
+	}
+	if (!err && head->type == CS_MSG_READY) {
+		handle_ready(connection, request);
+		return;
+	}
+	if (!err && head->type == CS_MSG_COMMAND) {
+		handle_command(connection, request);
 		return;
 	}
 	if (!err)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/admit.h"
+#include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/reap.h"
 
@@ -16,17 +17,31 @@ const struct service *worker_service(const struct worker *worker)
 
 int workers_drain(struct worker *worker)
 {
+	__u8 before = worker->value.state;
 	int err;
 
-	if (worker->value.state != CS_WORKER_ACTIVE)
+	if (before != CS_WORKER_ACTIVE && before != CS_WORKER_WAITING)
 		return 0;
 	worker->value.state = CS_WORKER_DRAINING;
 	err = entry_write(worker);
 	if (err) {
-		worker->value.state = CS_WORKER_ACTIVE;
+		worker->value.state = before;
 		return err;
 	}
-	return ring_leave(worker);
+	generation_drains(worker);
+	if (before == CS_WORKER_ACTIVE) {
+		err = ring_leave(worker);
+		generation_left(worker->all, worker->value.service);
+	}
+	worker->all->tell(worker);
+	return err;
+}
+
+struct worker *workers_find(struct workers *workers, __u32 id)
+{
+	struct worker *worker = id < CS_MAX_WORKERS ? workers->worker[id] : NULL;
+
+	return worker && !worker->dead ? worker : NULL;
 }
 
 static __u32 find_service(const struct workers *workers, const char *name)
@@ -156,11 +171,12 @@ static int start_worker(struct worker *worker, struct listener **listener, const
 		err = loop_watch(all->loop, &worker->process);
 	if (err)
 		return error_set(error, err, "%s", strerror(-err));
-	worker->value.state = CS_WORKER_ACTIVE;
 	all->worker[worker->id] = worker;
 	err = entry_write(worker);
-	if (!err)
+	if (!err && worker->value.state == CS_WORKER_ACTIVE)
 		err = ring_join(worker);
+	if (!err)
+		err = generation_entered(worker);
 	if (err)
 		return error_set(error, err, "cs_workers: %s", strerror(-err));
 	return 0;
@@ -175,7 +191,8 @@ static void undo_worker(struct worker *worker)
 	slots_clear(worker);
 	if (all->worker[worker->id]) {
 		all->worker[worker->id] = NULL;
-		ring_leave(worker);
+		if (worker->value.state == CS_WORKER_ACTIVE)
+			ring_leave(worker);
 	}
 	loop_forget(all->loop, &worker->process);
 	slots_give_back(all, worker->value.index, worker->value.slots);
@@ -247,7 +264,7 @@ static struct worker *make_worker(struct workers *workers, const struct admissio
 	worker->all = workers;
 	worker->process = (struct source){ asked->pidfd, worker_process_ended };
 	worker->value = (struct cs_worker){
-		.generation = asked->generation,
+		.token = asked->token,
 		.service = service,
 		.pid = asked->peer.pid,
 		.slots = slots_for(by_position),
@@ -270,6 +287,7 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 		free(worker);
 		return err;
 	}
+	generation_enter(worker, asked->state);
 	err = start_worker(worker, listener, by_position, error);
 	if (err)
 		undo_worker(worker);
@@ -279,7 +297,7 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 }
 
 struct worker *workers_admit(struct workers *workers, const struct admission *asked, __u32 *notes,
-			     int *err, struct error *error)
+			     bool *returning, int *err, struct error *error)
 {
 	struct listener *listener[CS_MAX_SERVICE_LISTENERS] = {};
 	int by_position[CS_MAX_SERVICE_LISTENERS];
@@ -287,6 +305,7 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 	struct worker *worker = NULL;
 
 	*notes = 0;
+	*returning = false;
 	*err = -ENOENT;
 	if (!service) {
 		error_set(error, *err, "service \"%s\" is not configured", asked->service);
@@ -300,6 +319,9 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 	worker = find_returning(workers, asked, service, by_position);
 	if (worker) {
 		close(asked->pidfd); /* it is watched already */
+		*returning = true;
+		if (asked->state == CS_WORKER_DRAINING)
+			workers_drain(worker); /* it said so while no daemon was there */
 		return worker;
 	}
 	*err = admit_new(workers, asked, service, listener, by_position, &worker, error);

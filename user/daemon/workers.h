@@ -2,9 +2,9 @@
 /*
  * Workers: admitting them, draining them, reaping them.
  *
- *   admit ---> ACTIVE ---> DRAINING
- *                 \           /
- *              hang-up, or death of the process
+ *   admit ---> WAITING ---> ACTIVE ---> DRAINING
+ *                   \         |           /
+ *              hang-up, death of the process, or expelled
  *                        |
  *                      DEAD: out of the ring, sockets out of cs_sockets, routes swept
  *                        |   process gone, and swept once more since
@@ -38,14 +38,17 @@ struct worker {
 	bool gone;		/* the process */
 	bool dead;		/* buried */
 	bool sweeping;
-	__u32 sweep_next; /* bucket */
-	__u64 swept;	  /* routes removed */
+	__u32 sweep_next;  /* bucket */
+	__u64 drain_end;   /* CLOCK_MONOTONIC in ms: then a draining worker is expelled; 0: never */
+	__u64 told_routes; /* of its generation, as the worker was told last */
+	__u64 swept;	   /* routes removed */
 	bool logged;
 };
 
 /* What the daemon keeps of a service: mappings for as long as it runs. */
 struct service {
 	struct cs_service value;
+	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
 	struct cs_table table;
 	struct cs_usage *usage;
 	bool usage_taken[CS_MAX_SERVICE_WORKERS];
@@ -72,6 +75,9 @@ struct workers {
 	__u32 free_first, free_count;
 	bool slot_taken[CS_MAX_SOCKETS];
 	__u32 sweeping; /* workers whose table is being swept */
+	/* Hears that a worker's state or numbers changed. */
+	void (*tell)(struct worker *worker);
+	struct source tick; /* once a second */
 };
 
 /* Who asks, and with what. */
@@ -79,18 +85,28 @@ struct admission {
 	struct ucred peer;
 	int pidfd; /* of the peer; taken over on success */
 	char service[CS_NAME_SIZE];
-	__u32 generation;
+	__u32 token;	    /* of its generation; 0: none */
+	__u8 state;	    /* CS_WORKER_* that an earlier daemon said */
 	const int *sockets; /* the caller closes them */
 	__u32 count;
 };
 
 /* Opens tables and listeners, adopts workers that live, reaps those that died meanwhile. */
 int workers_init(struct workers *workers, struct plane *plane, struct loop *loop,
-		 struct error *error);
+		 const struct config *config, struct error *error);
+
+/*
+ * workers_reload - see what services and listeners there are now
+ *
+ * After plane_reload(), which refuses what would cost a worker its routes.  A service whose table
+ * cannot be mapped is left out and named; the others are served.
+ */
+int workers_reload(struct workers *workers, const struct config *config, struct error *error);
 
 /*
  * workers_admit - register a worker
  * @notes:	receives CIDSTEER_NOTE_*
+ * @returning:	receives whether it is a worker that was there, see below
  *
  * A worker that an earlier daemon admitted, with the same sockets and of the same process, is
  * that worker again: it keeps id and routes.
@@ -98,13 +114,24 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
  * On failure nothing has changed.  Returns the worker, or NULL with *@err a negative errno.
  */
 struct worker *workers_admit(struct workers *workers, const struct admission *admission,
-			     __u32 *notes, int *err, struct error *error);
+			     __u32 *notes, bool *returning, int *err, struct error *error);
 
 /* Takes no new connections from now on.  Returns 0 or a negative errno. */
 int workers_drain(struct worker *worker);
 
 /* Its connection ended, or its process. */
 void workers_bury(struct worker *worker);
+
+/*
+ * workers_expel - declare a worker dead that may still live
+ *
+ * Its routes go; its id is nobody else's before its process is gone.  Returns 0, or -ENOENT: there
+ * is no such worker.
+ */
+int workers_expel(struct workers *workers, __u32 id, struct error *error);
+
+/* The worker with this id, not a dead one; or NULL. */
+struct worker *workers_find(struct workers *workers, __u32 id);
 
 /* Sweeps a piece of a dead worker's table; returns whether more is left. */
 bool workers_reap_some(void *workers);

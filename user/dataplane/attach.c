@@ -282,3 +282,39 @@ int detach_interface(const struct plane *plane, const char *interface, struct er
 		return error_set(error, err, "%s: %s", interface, strerror(-err));
 	return 0;
 }
+
+static bool names_interface(const struct config *config, const char *interface)
+{
+	for (unsigned int s = 0; s < config->count; s++) {
+		for (unsigned int i = 0; i < config->service[s].interface_count; i++) {
+			if (!strcmp(config->service[s].interface[i], interface))
+				return true;
+		}
+	}
+	return false;
+}
+
+void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
+		    void (*say)(const char *line, bool failed, void *arg), void *arg)
+{
+	struct error line;
+
+	for (unsigned int s = 0; s < old->count; s++) {
+		const struct config_service *service = &old->service[s];
+
+		for (unsigned int i = 0; i < service->interface_count; i++) {
+			const char *name = service->interface[i];
+			int err;
+
+			if (names_interface(new, name))
+				continue;
+			err = detach_interface(plane, name, &line);
+			/* Two services named it, or somebody has taken it off. */
+			if (err == -ENOENT || err == -ENODEV)
+				continue;
+			if (!err)
+				error_set(&line, 0, "%s: detached", name);
+			say(line.line, err != 0, arg);
+		}
+	}
+}

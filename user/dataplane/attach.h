@@ -55,6 +55,10 @@ void attach_describe(const char *interface, const struct attach_info *info, stru
 void attach_configured(const struct plane *plane, const struct config *config,
 		       void (*say)(const char *line, bool failed, void *arg), void *arg);
 
+/* Detaches from interfaces that @old names and @new does not. */
+void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
+		    void (*say)(const char *line, bool failed, void *arg), void *arg);
+
 /* Takes cs_xdp off, nobody else's.  Returns 0, -ENODEV, or -ENOENT (it is not there). */
 int detach_interface(const struct plane *plane, const char *interface, struct error *error);
 

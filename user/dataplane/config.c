@@ -16,6 +16,7 @@
 #define MAX_FILE_BYTES (1 << 20)
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
+#define MAX_DRAIN_SECONDS (365L * 24 * 3600)
 #define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
 /*
@@ -147,6 +148,11 @@ static int check_max_cids(cfg_t *cfg, cfg_opt_t *opt)
 	return check_range(cfg, opt, 1, MAX_MAX_CIDS);
 }
 
+static int check_drain_seconds(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_range(cfg, opt, 0, MAX_DRAIN_SECONDS);
+}
+
 static int check_unknown_cid(cfg_t *cfg, cfg_opt_t *opt)
 {
 	if (!strcmp(cfg_opt_getnstr(opt, 0), "hash"))
@@ -173,6 +179,7 @@ static void take_service(cfg_t *from, struct config_service *to)
 	to->cid_len = cfg_getint(from, "cid_length");
 	to->max_cids = cfg_getint(from, "max_cids");
 	to->shared_table = cfg_getbool(from, "shared_table");
+	to->drain_seconds = cfg_getint(from, "drain_seconds");
 }
 
 static bool same_listener(const struct config_service *a, const struct config_service *b,
@@ -224,6 +231,7 @@ static cfg_t *make_parser(void)
 		CFG_INT("max_cids", DEFAULT_MAX_CIDS, CFGF_NONE),
 		CFG_STR("unknown_cid", "hash", CFGF_NONE),
 		CFG_BOOL("shared_table", cfg_true, CFGF_NONE),
+		CFG_INT("drain_seconds", 0, CFGF_NONE),
 		CFG_END(),
 	};
 	static cfg_opt_t top[] = {
@@ -243,6 +251,7 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service|cid_length", check_cid_length);
 	cfg_set_validate_func(cfg, "service|max_cids", check_max_cids);
 	cfg_set_validate_func(cfg, "service|unknown_cid", check_unknown_cid);
+	cfg_set_validate_func(cfg, "service|drain_seconds", check_drain_seconds);
 	return cfg;
 }
 

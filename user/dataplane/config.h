@@ -21,7 +21,8 @@ struct config_service {
 	__u8 cid_len;	/* bytes */
 	__u32 max_cids; /* routes */
 	bool shared_table;
-	int line; /* where the service begins */
+	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
+	int line;	     /* where the service begins */
 };
 
 struct config {

@@ -143,6 +143,12 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 	return err;
 }
 
+int plane_reload(struct plane *plane, const struct config *config, struct error *error)
+{
+	plane_libbpf_forget();
+	return plane_sync(plane, config, error);
+}
+
 int plane_stub(const struct plane *plane, __u16 listener, struct error *error)
 {
 	struct stub *skel = stub__open();

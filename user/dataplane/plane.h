@@ -81,6 +81,13 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error);
 int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
 		struct error *error);
 
+/*
+ * plane_reload - make a loaded plane what another configuration says
+ *
+ * Returns as plane_start(), with nothing changed on failure.
+ */
+int plane_reload(struct plane *plane, const struct config *config, struct error *error);
+
 /* Gives a service an empty table and empty usage lines in place of those it has. */
 int plane_renew_table(const struct plane *plane, __u32 service);
 

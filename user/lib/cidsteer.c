@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <errno.h>
-#include <linux/bpf.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +7,12 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "lib/internal.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
-#define USAGE_BYTES (CS_MAX_SERVICE_WORKERS * sizeof(struct cs_usage))
 
 static int say(const struct cidsteer_options *options, int err, const char *line)
 {
@@ -66,6 +64,7 @@ static uint8_t *make_owner_page(void)
 static struct cidsteer *make_handle(const struct cidsteer_options *options)
 {
 	struct cidsteer *handle = calloc(1, sizeof(*handle));
+	struct epoll_event event = { .events = EPOLLIN };
 
 	if (!handle)
 		return NULL;
@@ -73,144 +72,26 @@ static struct cidsteer *make_handle(const struct cidsteer_options *options)
 	handle->timeout_ms = options->timeout_ms;
 	handle->owner = make_owner_page();
 	handle->poll = epoll_create1(EPOLL_CLOEXEC);
-	if (handle->owner && handle->poll >= 0)
+	handle->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (handle->owner && handle->poll >= 0 && handle->timer >= 0 &&
+	    !epoll_ctl(handle->poll, EPOLL_CTL_ADD, handle->timer, &event))
 		return handle;
 	cidsteer_close(handle);
 	return NULL;
 }
 
-/* A shared mapping that a child does not inherit: only this process may write as this worker. */
-static void *map_shared(int fd, size_t bytes)
+static int fill_handle(struct cidsteer *handle, const char *service, const int *sockets,
+		       size_t count, const struct cidsteer_options *options)
 {
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (memory == MAP_FAILED)
-		return NULL;
-	if (madvise(memory, bytes, MADV_DONTFORK)) {
-		munmap(memory, bytes);
-		return NULL;
-	}
-	return memory;
-}
-
-static size_t table_bytes(const struct cs_table *table)
-{
-	return ((size_t)table->mask + 1) * sizeof(struct cs_bucket);
-}
-
-/* Entries of an array map; 0 if the descriptor is no such map.  Maps know their own size. */
-static uint32_t map_entries(int fd, uint32_t value_size)
-{
-	struct bpf_map_info info = {};
-	union bpf_attr attr = {};
-
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(info);
-	attr.info.info = (uintptr_t)&info;
-	if (syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)))
-		return 0;
-	if (info.type != BPF_MAP_TYPE_ARRAY || info.value_size != value_size)
-		return 0;
-	return info.max_entries;
-}
-
-static int map_table(struct cidsteer *handle, int fd)
-{
-	struct cs_table *table = &handle->routes.table;
-	uint32_t entries = map_entries(fd, sizeof(struct cs_bucket));
-
-	if (entries < CS_MIN_BUCKETS || entries > CS_MAX_BUCKETS || entries & (entries - 1))
-		return -EPROTO;
-	table->mask = entries - 1;
-	table->buckets = map_shared(fd, table_bytes(table));
-	return table->buckets ? 0 : -errno;
-}
-
-static int map_usage(struct cidsteer *handle, int fd)
-{
-	if (map_entries(fd, sizeof(struct cs_usage)) != CS_MAX_SERVICE_WORKERS)
-		return -EPROTO;
-	handle->usage_lines = map_shared(fd, USAGE_BYTES);
-	return handle->usage_lines ? 0 : -errno;
-}
-
-static int take_maps(struct cidsteer *handle, const struct cs_msg_registered *answer,
-		     const int fds[2])
-{
-	int err;
-
-	if (answer->usage >= CS_MAX_SERVICE_WORKERS || !answer->worker ||
-	    answer->worker > CS_WORKER_MASK || answer->cid_len > CS_MAX_CID)
-		return -EPROTO;
-	handle->routes.worker = answer->worker;
-	handle->routes.cid_len = answer->cid_len;
-	handle->notes = answer->notes;
-	handle->shared = answer->shared;
-	if (!handle->shared)
-		return 0;
-	memcpy(handle->routes.key, answer->key, sizeof(answer->key));
-	err = routes_init(&handle->routes, answer->provisional);
-	if (!err)
-		err = map_table(handle, fds[0]);
-	if (!err)
-		err = map_usage(handle, fds[1]);
-	if (err)
-		return err;
-	handle->routes.usage = &handle->usage_lines[answer->usage];
-	handle->routes.sum = &handle->usage_lines[0];
-	return 0;
-}
-
-static int take_answer(struct cidsteer *handle, const struct cidsteer_options *options)
-{
-	union {
-		struct cs_msg head;
-		struct cs_msg_registered registered;
-		struct cs_msg_refused refused;
-	} answer;
-	int fds[2] = { -1, -1 }, received, err;
-	size_t count = 2;
-
-	received = link_receive(handle, &answer, sizeof(answer), fds, &count, options->timeout_ms);
-	if (received == -ENOTCONN)
-		return say(options, -ECONNREFUSED, "the daemon closed the connection");
-	if (received < 0)
-		return say(options, received, "the daemon does not answer");
-	if (link_is(&answer.head, received, CS_MSG_REGISTERED, sizeof(answer.registered)) &&
-	    count == (answer.registered.shared ? 2 : 0))
-		err = take_maps(handle, &answer.registered, fds);
-	else if (link_is(&answer.head, received, CS_MSG_REFUSED, sizeof(answer.refused)) &&
-		 answer.refused.error < 0) {
-		answer.refused.line[sizeof(answer.refused.line) - 1] = '\0';
-		err = say(options, answer.refused.error, answer.refused.line);
-	} else {
-		err = say(options, -EPROTO, "the daemon speaks another version of the protocol");
-	}
-	for (size_t i = 0; i < count; i++)
-		close(fds[i]);
-	return err;
-}
-
-static int register_worker(struct cidsteer *handle, const char *service, const int *sockets,
-			   size_t count, const struct cidsteer_options *options)
-{
-	struct cs_msg_register request = { .generation = options->generation, .sockets = count };
-	char line[256];
-	int err;
-
-	strcpy(request.service, service);
-	err = link_connect(handle, options->control);
-	if (err) {
-		snprintf(line, sizeof(line), "%s: %s", options->control, strerror(-err));
-		return say(options, err, line);
-	}
-	err = link_send(handle, &request.head, CS_MSG_REGISTER, sizeof(request), sockets, count,
-			options->timeout_ms);
-	if (err) {
-		snprintf(line, sizeof(line), "sending the sockets: %s", strerror(-err));
-		return say(options, err, line);
-	}
-	return take_answer(handle, options);
+	if (strlen(options->control) >= sizeof(handle->path))
+		return -ENAMETOOLONG;
+	strcpy(handle->path, options->control);
+	strcpy(handle->service, service);
+	memcpy(handle->socket, sockets, count * sizeof(*sockets));
+	handle->sockets = count;
+	handle->token = options->generation;
+	handle->cid_length = options->cid_length;
+	return session_open(handle);
 }
 
 EXPORT int cidsteer_open(struct cidsteer **handle, const char *service, const int *sockets,
@@ -227,18 +108,29 @@ EXPORT int cidsteer_open(struct cidsteer **handle, const char *service, const in
 		return say(&options, -EINVAL, "a service's name has 1 to 15 bytes");
 	if (!count || count > CS_MAX_SERVICE_LISTENERS)
 		return say(&options, -EINVAL, "1 to 16 sockets, one for each listener");
+	if (options.cid_length > CIDSTEER_CID_MAX)
+		return say(&options, -EINVAL, "cid_length is not 0..20");
 	made = make_handle(&options);
 	if (!made)
 		return say(&options, errno ? -errno : -ENOMEM, strerror(errno ? errno : ENOMEM));
-	err = register_worker(made, service, sockets, count, &options);
+	err = fill_handle(made, service, sockets, count, &options);
 	if (err) {
-		if (options.error && options.error_size && !options.error[0])
-			say(&options, err, strerror(-err));
+		say(&options, err, made->error[0] ? made->error : strerror(-err));
 		cidsteer_close(made);
 		return err;
 	}
 	*handle = made;
 	return 0;
+}
+
+/* Without a daemon nobody else would take this worker's routes away before its process ends. */
+static void leave(struct cidsteer *handle)
+{
+	const struct cs_table *table = &handle->routes.table;
+
+	if (table->buckets && handle->control < 0)
+		cs_table_sweep(table, 0, table->mask + 1, handle->routes.worker);
+	session_forget(handle);
 }
 
 EXPORT void cidsteer_close(struct cidsteer *handle)
@@ -254,18 +146,32 @@ EXPORT void cidsteer_close(struct cidsteer *handle)
 		shutdown(handle->control, SHUT_RDWR);
 	}
 	/* In a child the mappings are not there, and the descriptors are copies. */
-	if (!child && handle->routes.table.buckets)
-		munmap(handle->routes.table.buckets, table_bytes(&handle->routes.table));
-	if (!child && handle->usage_lines)
-		munmap(handle->usage_lines, USAGE_BYTES);
+	if (child)
+		routes_free(&handle->routes);
+	else
+		leave(handle);
 	if (handle->control >= 0)
 		close(handle->control);
+	if (handle->timer >= 0)
+		close(handle->timer);
 	if (handle->poll >= 0)
 		close(handle->poll);
 	if (handle->owner)
 		munmap((void *)handle->owner, sysconf(_SC_PAGESIZE));
-	routes_free(&handle->routes);
+	free(handle->queue.write);
 	free(handle);
+}
+
+/* What cannot be done is what the server will be asked for later. */
+static int issue_by_message(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len)
+{
+	int err;
+
+	if (handle->state.state == CS_WORKER_DEAD)
+		return -ESTALE;
+	err = handle->registered ? batch_call(handle, kind, cid, len) : -ENOTCONN;
+	handle->missed |= err == -ENOTCONN;
+	return err;
 }
 
 EXPORT int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t len)
@@ -274,9 +180,9 @@ EXPORT int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t le
 		return -ECHILD;
 	if (!len || len != handle->routes.cid_len)
 		return -EINVAL;
-	if (handle->shared)
+	if (handle->routes.usage)
 		return routes_issue(&handle->routes, cid, len);
-	return batch_call(handle, CS_WRITE_ISSUE, cid, len);
+	return issue_by_message(handle, CS_WRITE_ISSUE, cid, len);
 }
 
 EXPORT int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *cid, size_t len)
@@ -285,9 +191,9 @@ EXPORT int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *ci
 		return -ECHILD;
 	if (!len || len > CIDSTEER_CID_MAX)
 		return -EINVAL;
-	if (handle->shared)
+	if (handle->routes.usage)
 		return routes_issue_provisional(&handle->routes, cid, len);
-	return batch_call(handle, CS_WRITE_ISSUE_PROVISIONAL, cid, len);
+	return issue_by_message(handle, CS_WRITE_ISSUE_PROVISIONAL, cid, len);
 }
 
 EXPORT int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len)
@@ -296,7 +202,7 @@ EXPORT int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t l
 		return -ECHILD;
 	if (!len || len > CIDSTEER_CID_MAX)
 		return -EINVAL;
-	if (handle->shared)
+	if (handle->routes.usage)
 		return routes_retire(&handle->routes, cid, len);
 	return batch_add(handle, CS_WRITE_RETIRE, cid, len);
 }
@@ -307,7 +213,7 @@ EXPORT int cidsteer_report_stray(struct cidsteer *handle, const uint8_t *cid, si
 		return -ECHILD;
 	if (!len || len > CIDSTEER_CID_MAX)
 		return -EINVAL;
-	if (handle->shared)
+	if (handle->routes.usage)
 		return routes_stray(&handle->routes, cid, len);
 	return batch_call(handle, CS_WRITE_STRAY, cid, len);
 }
@@ -316,10 +222,21 @@ EXPORT int cidsteer_report_path_change(struct cidsteer *handle)
 {
 	if (is_child(handle))
 		return -ECHILD;
-	if (!handle->shared)
+	if (!handle->routes.usage)
 		return batch_add(handle, CS_WRITE_PATH_CHANGE, NULL, 0);
 	routes_path_change(&handle->routes);
 	return 0;
+}
+
+EXPORT int cidsteer_ready(struct cidsteer *handle)
+{
+	int err;
+
+	if (is_child(handle))
+		return -ECHILD;
+	handle->ready = true;
+	err = batch_flush(handle, handle->timeout_ms);
+	return err ? err : session_ready(handle, handle->timeout_ms);
 }
 
 EXPORT int cidsteer_drain(struct cidsteer *handle)
@@ -329,14 +246,17 @@ EXPORT int cidsteer_drain(struct cidsteer *handle)
 
 	if (is_child(handle))
 		return -ECHILD;
+	/* What the next daemon is told, if this one does not hear it. */
+	if (handle->state.state != CS_WORKER_DEAD)
+		handle->state.state = CS_WORKER_DRAINING;
 	err = batch_flush(handle, handle->timeout_ms);
 	if (!err)
 		err = link_send(handle, &request, CS_MSG_DRAIN, sizeof(request), NULL, 0,
 				handle->timeout_ms);
-	/* Answers to what was batched before come before its own. */
+	/* Answers to what was sent before come before its own. */
 	while (!err && handle->done != request.serial)
-		err = batch_take(handle, handle->timeout_ms);
-	return err;
+		err = session_take(handle, handle->timeout_ms);
+	return err ? err : handle->done_result;
 }
 
 EXPORT int cidsteer_fd(const struct cidsteer *handle)
@@ -344,21 +264,61 @@ EXPORT int cidsteer_fd(const struct cidsteer *handle)
 	return handle->poll;
 }
 
-/* Nothing comes unasked but the daemon's end, and the answers to what was sent. */
+/* What came, and what waited for that. */
+static int take_all(struct cidsteer *handle)
+{
+	bool had = is_connected(handle);
+	int err;
+
+	do {
+		err = session_take(handle, 0);
+	} while (!err);
+	if (err == -EAGAIN && is_connected(handle)) {
+		err = batch_flush(handle, 0);
+		if (!err && handle->ready)
+			err = session_ready(handle, 0);
+	}
+	return had && handle->control < 0 ? -ENOTCONN : 0;
+}
+
 EXPORT int cidsteer_dispatch(struct cidsteer *handle)
 {
 	int err;
 
 	if (is_child(handle))
 		return -ECHILD;
-	if (handle->control < 0)
-		return -ENOTCONN;
-	do {
-		err = batch_take(handle, 0);
-	} while (!err);
-	if (err == -EAGAIN)
-		err = batch_flush(handle, 0);
-	return err == -EAGAIN ? 0 : err ? -ENOTCONN : 0;
+	session_retry(handle);
+	err = handle->control < 0 ? 0 : take_all(handle);
+	if (err || !handle->reissue)
+		return err;
+	handle->reissue = false;
+	return CIDSTEER_REISSUE;
+}
+
+EXPORT int cidsteer_get_state(const struct cidsteer *handle, struct cidsteer_state *state)
+{
+	struct cidsteer_state now = {
+		.state = handle->state.state,
+		.connected = is_connected(handle),
+		.routes = handle->state.routes,
+		.generation_routes = handle->state.generation_routes,
+		.drain_ms = handle->state.drain_ms,
+	};
+
+	if (is_child(handle))
+		return -ECHILD;
+	if (state->size < sizeof(now))
+		return -EINVAL;
+	if (handle->routes.usage)
+		now.routes = handle->routes.usage->issued - handle->routes.usage->retired;
+	now.size = state->size;
+	memcpy(state, &now, sizeof(now));
+	return 0;
+}
+
+EXPORT const char *cidsteer_error(const struct cidsteer *handle)
+{
+	return handle->error;
 }
 
 EXPORT size_t cidsteer_cid_length(const struct cidsteer *handle)

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the files of the library share. */
+/*
+ * What the files of the library share.
+ *
+ *   cidsteer.c   the public calls
+ *   session.c    registering, and doing so again with the next daemon
+ *   batch.c      writes by message, where the table is not shared
+ *   link.c       the connection
+ */
 #ifndef CS_LIB_INTERNAL_H
 #define CS_LIB_INTERNAL_H
 
 #include <stdbool.h>
+#include <sys/un.h>
 
 #include "cidsteer/cidsteer.h"
 #include "common/protocol.h"
@@ -13,24 +21,57 @@
 
 /* WRITEs that may be on their way without an answer: the daemon's socket buffer holds them. */
 #define MAX_UNANSWERED 16
+/* Writes that may wait for the next daemon. */
+#define MAX_QUEUED (1 << 20)
+
+struct queue {
+	struct cs_write *write;
+	uint32_t room;	/* entries of @write */
+	uint32_t first; /* the oldest that is not answered */
+	uint32_t count; /* from @first on */
+	uint32_t sent;	/* of those, in messages that are on their way */
+
+	uint32_t flights; /* such messages, oldest first */
+	struct {
+		uint32_t serial, count;
+	} flight[MAX_UNANSWERED];
+	int32_t last_result; /* of the last write of the last answer */
+};
 
 struct cidsteer {
 	volatile uint8_t *owner; /* a page that the kernel wipes in a forked child */
 	int poll;		 /* epoll instance: one descriptor for the handle's whole life */
+	int timer;		 /* when to connect again */
 	int control;		 /* connection to the daemon; -1: it went away */
-	uint32_t serial;	 /* of the last request */
+	bool registering;	 /* REGISTER was sent, and is not answered */
+	bool registered;	 /* once: there are an id, a table */
+	bool missed;		 /* an ID could not be issued, because no daemon was there */
+	bool reissue;		 /* to be said by the next cidsteer_dispatch() */
+	bool ready;		 /* READY is to be sent, or not answered */
+	uint32_t retry_ms;
+	uint32_t serial; /* of the last request */
 	uint32_t timeout_ms;
 	uint32_t notes;
 	bool shared; /* routes and usage are mapped; else all goes by message */
+	char error[512];
+
+	/* What is registered. */
+	char service[CS_NAME_SIZE];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	uint32_t token;
+	uint32_t cid_length; /* that the server wants; 0: what the service has */
+	uint32_t sockets;
+	int socket[CS_MAX_SERVICE_LISTENERS];	   /* the caller's */
+	uint64_t cookie[CS_MAX_SERVICE_LISTENERS]; /* by which they are known to be the same */
 
 	struct routes routes;
 	struct cs_usage *usage_lines; /* mapping of the service's lines */
+	uint32_t table_id;	      /* map whose mapping that is */
+	struct cs_msg_state state;    /* the last that was said */
 
-	struct cs_msg_write batch;     /* WRITEs that were not sent yet */
-	uint32_t unanswered;	       /* messages of WRITEs that were sent */
-	uint32_t sent[MAX_UNANSWERED]; /* their serials, oldest first */
-	int32_t last_result;	       /* of the last write of the last answer */
-	uint32_t done;		       /* serial of the last DONE */
+	struct queue queue;
+	uint32_t done; /* serial of the last DONE */
+	int32_t done_result;
 };
 
 static inline bool is_child(const struct cidsteer *handle)
@@ -38,9 +79,17 @@ static inline bool is_child(const struct cidsteer *handle)
 	return !*handle->owner;
 }
 
-/* link.c: the connection.  Each returns 0 or a negative errno. */
-int link_connect(struct cidsteer *handle, const char *path);
-void link_lost(struct cidsteer *handle);
+/* Is there a daemon that knows this worker? */
+static inline bool is_connected(const struct cidsteer *handle)
+{
+	return handle->control >= 0 && !handle->registering;
+}
+
+/* ---- link.c: each returns 0 or a negative errno -----------------------------------------------
+ */
+int link_connect(struct cidsteer *handle, int timeout_ms);
+/* Closes; what is queued is kept for the next daemon. */
+void link_close(struct cidsteer *handle);
 int link_send(struct cidsteer *handle, struct cs_msg *message, uint16_t type, size_t bytes,
 	      const int *fds, size_t count, int timeout_ms);
 /* Waits for one message; descriptors that come with it are the caller's. */
@@ -49,12 +98,29 @@ int link_receive(struct cidsteer *handle, void *message, size_t size, int *fds, 
 /* An answer's head: the right protocol, a length that is the type's. */
 bool link_is(const struct cs_msg *message, size_t received, uint16_t type, size_t bytes);
 
-/* batch.c: WRITEs by message, in order. */
+/* ---- session.c ------------------------------------------------------------------------------ */
+/* Registers, waiting for the answer; @handle->error says why not. */
+int session_open(struct cidsteer *handle);
+/* Unmaps. */
+void session_forget(struct cidsteer *handle);
+/* The daemon is gone, or makes no sense: the next attempt is due soon. */
+void session_lost(struct cidsteer *handle);
+/* Connects again if that is due. */
+void session_retry(struct cidsteer *handle);
+/* Takes one message of any kind.  -EAGAIN, -ETIMEDOUT: none came; -ENOTCONN: the daemon is gone. */
+int session_take(struct cidsteer *handle, int timeout_ms);
+/* Sends READY and waits for it, unless @timeout_ms is 0. */
+int session_ready(struct cidsteer *handle, int timeout_ms);
+
+/* ---- batch.c: writes by message, in order -----------------------------------------------------
+ */
 int batch_add(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len);
 int batch_call(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len);
 int batch_flush(struct cidsteer *handle, int timeout_ms);
-int batch_answers(struct cidsteer *handle, uint32_t leave, int timeout_ms);
-/* Takes one answer of any kind. */
-int batch_take(struct cidsteer *handle, int timeout_ms);
+/* A WRITTEN came.  Returns 0, or -EPROTO: nothing like that was asked for. */
+int batch_written(struct cidsteer *handle, const struct cs_msg_written *answer, size_t received);
+/* The connection is gone, or, with @all, the worker: what may be wanted of the next daemon stays.
+ */
+void batch_lost(struct cidsteer *handle, bool all);
 
 #endif

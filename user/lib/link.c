@@ -18,34 +18,42 @@ union control_buffer {
 	char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
 };
 
-int link_connect(struct cidsteer *handle, const char *path)
+/* Blocking for a while, so that a full backlog is waited for; with @timeout_ms 0 it is not. */
+static int connect_within(int fd, const struct sockaddr_un *addr, int timeout_ms)
+{
+	struct timeval timeout = { .tv_sec = timeout_ms / 1000,
+				   .tv_usec = timeout_ms % 1000 * 1000 };
+
+	if (timeout_ms && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
+		return -errno;
+	if (!timeout_ms && fcntl(fd, F_SETFL, O_NONBLOCK))
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	return fcntl(fd, F_SETFL, O_NONBLOCK) ? -errno : 0;
+}
+
+int link_connect(struct cidsteer *handle, int timeout_ms)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct timeval timeout = { .tv_sec = handle->timeout_ms / 1000,
-				   .tv_usec = handle->timeout_ms % 1000 * 1000 };
 	struct epoll_event event = { .events = EPOLLIN };
-	int fd;
+	int fd, err;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
+	memcpy(addr.sun_path, handle->path, sizeof(addr.sun_path));
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	handle->control = fd;
-	/* Blocking, so that a full backlog is waited for, but not for ever. */
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
-	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	if (fcntl(fd, F_SETFL, O_NONBLOCK) || epoll_ctl(handle->poll, EPOLL_CTL_ADD, fd, &event))
-		return -errno;
-	return 0;
+	err = connect_within(fd, &addr, timeout_ms);
+	if (!err && epoll_ctl(handle->poll, EPOLL_CTL_ADD, fd, &event))
+		err = -errno;
+	if (err)
+		close(fd);
+	else
+		handle->control = fd;
+	return err;
 }
 
-/* From here on the handle's descriptor is quiet.  What ended the connection is the daemon's end,
- * after which the routes stay, or an answer that makes no sense.
- */
-void link_lost(struct cidsteer *handle)
+void link_close(struct cidsteer *handle)
 {
 	if (handle->control < 0)
 		return;
@@ -54,8 +62,8 @@ void link_lost(struct cidsteer *handle)
 	shutdown(handle->control, SHUT_RDWR);
 	close(handle->control);
 	handle->control = -1;
-	handle->unanswered = 0;
-	handle->batch.count = 0;
+	handle->registering = false;
+	batch_lost(handle, false);
 }
 
 /* Waits until @events; returns 0 or a negative errno. */
