@@ -33,12 +33,12 @@ slots()
 	start_worker a $listen --generation 1
 	is "the first worker has id 1" "$answer" "ready 1"
 	start_worker b $listen --generation 1
-	start_worker c $listen --generation 2
+	start_worker c $listen
 	is "ids come in order" "$answer" "ready 3"
 }
 is "cidsteer workers lists generation and state" \
 	"$(cidsteer workers | awk 'NR > 1 { print $1, $2, $3, $5 }' | xargs)" \
-	"1 h3 1 active 2 h3 1 active 3 h3 2 active"
+	"1 h3 1 active 2 h3 1 active 3 h3 0 active"
 is "and the pid" "$(cidsteer workers | awk '$1 == 2 { print $4 }')" "${worker_pid[b]}"
 is "each has a socket in cs_sockets" "$(slots)" 3
 

@@ -76,7 +76,7 @@ done
 is "by_table counts over all CPUs what was sent" \
 	"$(grep -o '"by_table": [0-9]*' <<<"$counters" | awk '{ sum += $2 } END { print sum }')" 5
 worker=$(bpftool map lookup pinned "$BPFFS/cs_workers" key 1 0 0 0)
-for field in '"generation": 7' '"state": 1' '"service": 1' "\"pid\": ${worker_pid[a]}"; do
+for field in '"generation": 1' '"token": 7' '"state": 2' '"service": 1' "\"pid\": ${worker_pid[a]}"; do
 	check "cs_workers prints $field" grep -q "$field," <<<"$worker"
 done
 service=$(bpftool map lookup pinned "$BPFFS/cs_services" key 1 0 0 0)
@@ -84,7 +84,7 @@ for field in '"name": "h3"' '"max_cids": 64' '"cid_len": 8' '"shared_table": 1';
 	check "cs_services prints $field" grep -q "$field," <<<"$service"
 done
 like "cs_abi prints magic and layout" \
-	"$(bpftool map dump pinned "$BPFFS/cs_abi" | xargs)" "magic: 1128875091, layout: 1,"
+	"$(bpftool map dump pinned "$BPFFS/cs_abi" | xargs)" "magic: 1128875091, layout: 2,"
 like "cs_addrs prints the address and its service" \
 	"$(bpftool map dump pinned "$BPFFS/cs_addrs" | xargs)" "127,0,0,1.* service: 1,"
 

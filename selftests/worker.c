@@ -656,8 +656,12 @@ static void obey(char *line)
 
 static void dispatch(struct member *at)
 {
+	struct cidsteer_state state = { .size = sizeof(state) };
+
 	if (cidsteer_dispatch(at->handle) == -ENOTCONN)
 		at->lost = true;
+	else if (!cidsteer_get_state(at->handle, &state) && state.connected)
+		at->lost = false;
 }
 
 static void wait_and_serve(void)
@@ -668,7 +672,7 @@ static void wait_and_serve(void)
 	for (unsigned int h = 0; h < options.handles; h++) {
 		struct member *at = &member[h];
 
-		fds[1 + h].fd = at->handle && !at->lost ? cidsteer_fd(at->handle) : -1;
+		fds[1 + h].fd = at->handle ? cidsteer_fd(at->handle) : -1;
 		fds[1 + h].events = POLLIN;
 	}
 	poll(fds, 1 + options.handles, -1);
