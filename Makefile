@@ -15,16 +15,16 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -MMD -MP \
-	-DCIDSTEER_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B) $(CFLAGS)
+	-DCIDSTEER_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B) $(DEFS) $(CFLAGS)
 MULTIARCH := $(shell $(CC) -print-multiarch)
-BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 -MMD -MP -Iinclude -Ibpf \
+BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 -MMD -MP -Iinclude -Ibpf $(BPF_DEFS) \
 	-idirafter /usr/include/$(MULTIARCH)
 
 BPF     := cidsteer explain stub groups
 SKELS   := $(BPF:%=$(B)/%.skel.h)
 COMMON  := $(wildcard user/common/*.c)
 PLANE   := $(wildcard user/dataplane/*.c)
-LIB_SRC := $(wildcard user/lib/*.c) user/common/routes.c
+LIB_SRC := $(wildcard user/lib/*.c) user/common/routes.c user/common/point.c
 SOVER   := $(word 1,$(subst ., ,$(VERSION)))
 
 PLANE_LIBS := -lxdp -lbpf -lelf -lz -lconfuse -lpthread
@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples unit prog selftest test demo bench check test-kernels setup setup-examples install uninstall clean help
+.PHONY: all examples edition unit prog selftest test demo bench check test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -135,7 +135,15 @@ unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 prog: all $(PROG_TESTS) ## packet tests in the kernel (BPF_PROG_TEST_RUN) and the control socket, as root
 	@set -e; for test in $(PROG_TESTS); do echo "# $$test"; $$test -j1 $(CRITERION); done
 
-selftest: all examples $(TOOLS) ## whole systems in network namespaces (TAP), as root
+# Another edition, for tests of upgrades: programs that do the same and have another tag, processes
+# that can be stopped at a point (user/common/point.h).
+EDITION := $(B)/edition
+
+edition:
+	+$(Q)$(MAKE) --no-print-directory B=$(EDITION) DEFS=-DCS_POINTS BPF_DEFS=-DCS_EDITION=2 \
+		$(EDITION)/cidsteerd $(EDITION)/selftests/worker
+
+selftest: all examples $(TOOLS) edition ## whole systems in network namespaces (TAP), as root
 	scripts/selftest
 
 test: setup-examples ## everything: installs what is missing, then unit, prog, selftest

@@ -69,12 +69,12 @@ void plane_make(struct plane *plane, const char *configuration)
 {
 	struct config *config;
 	struct error error = { "" };
-	bool adopted;
+	bool adopted, upgraded;
 
 	write_text(CONFIG, configuration);
 	*plane = (struct plane)PLANE_INIT;
 	check(!config_read(CONFIG, &config, &error), "%s", error.line);
-	check(!plane_start(plane, PINS, config, &adopted, &error), "%s", error.line);
+	check(!plane_start(plane, PINS, config, &adopted, &upgraded, &error), "%s", error.line);
 	check(!adopted, "there were pins");
 	free(config);
 }

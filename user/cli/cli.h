@@ -14,8 +14,9 @@
 
 struct args {
 	const char *command;
-	const char *dir;    /* pins */
-	const char *config; /* file */
+	const char *dir;     /* pins */
+	const char *config;  /* file */
+	const char *control; /* socket */
 	bool json;
 	bool force;
 	const char *mode, *service, *hex; /* NULL: not given */
@@ -36,5 +37,8 @@ int cmd_workers(const struct args *args);
 int cmd_counters(const struct args *args);
 int cmd_lookup(const struct args *args);
 int cmd_explain(const struct args *args);
+int cmd_drain(const struct args *args);
+int cmd_expel(const struct args *args);
+int cmd_reload(const struct args *args);
 
 #endif

@@ -14,20 +14,24 @@
 #include "dataplane/config.h"
 #include "dataplane/plane.h"
 
-static void print_loaded(const struct args *args, const struct config *config, bool adopted)
+static void print_loaded(const struct args *args, const struct config *config, bool adopted,
+			 bool upgraded)
 {
 	unsigned int listeners = 0;
 
 	for (unsigned int i = 0; i < config->count; i++)
 		listeners += config->service[i].listen_count;
 	if (args->json) {
-		json_print(json_pack("{s:b, s:i, s:i, s:s}", "adopted", adopted, "services",
-				     config->count, "listeners", listeners, "bpffs", args->dir));
+		json_print(json_pack("{s:b, s:b, s:i, s:i, s:s}", "adopted", adopted, "upgraded",
+				     upgraded, "services", config->count, "listeners", listeners,
+				     "bpffs", args->dir));
 		return;
 	}
 	printf("%s: %u service%s, %u listener%s, pinned in %s\n", adopted ? "adopted" : "loaded",
 	       config->count, config->count == 1 ? "" : "s", listeners, listeners == 1 ? "" : "s",
 	       args->dir);
+	if (upgraded)
+		puts("the programs of another version were replaced");
 }
 
 struct said {
@@ -52,15 +56,16 @@ int cmd_load(const struct args *args)
 	struct said said = { args, CLI_DONE };
 	struct plane plane = PLANE_INIT;
 	struct error error;
-	bool adopted;
+	bool adopted, upgraded;
 
 	if (config_read(args->config, &config, &error))
 		return fail(args, "%s", error.line);
-	if (plane_start(&plane, args->dir, config, &adopted, &error)) {
+	if (plane_start(&plane, args->dir, config, &adopted, &upgraded, &error)) {
 		plane_close(&plane);
 		return fail(args, "%s", error.line);
 	}
-	print_loaded(args, config, adopted);
+	print_loaded(args, config, adopted, upgraded);
+	attach_upgrade(&plane, say_attached, &said);
 	attach_configured(&plane, config, say_attached, &said);
 	plane_close(&plane);
 	return said.result;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "common/protocol.h"
 #include "dataplane/plane.h"
 
 #ifndef CIDSTEER_VERSION
@@ -19,6 +20,7 @@ enum option_id {
 	OPTION_JSON = 256,
 	OPTION_BPFFS,
 	OPTION_CONFIG,
+	OPTION_CONTROL,
 	OPTION_FORCE,
 	OPTION_MODE,
 	OPTION_SERVICE,
@@ -39,6 +41,8 @@ static const struct option_row {
 	{ "bpffs", "DIR", "where the pins are: $CIDSTEER_BPFFS, /sys/fs/bpf/cidsteer",
 	  OPTION_BPFFS },
 	{ "config", "FILE", "configuration: $CIDSTEER_CONFIG, " DEFAULT_CONFIG, OPTION_CONFIG },
+	{ "control", "PATH", "the daemon's socket: $CIDSTEER_CONTROL, " CS_CONTROL_PATH,
+	  OPTION_CONTROL },
 	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
@@ -65,6 +69,13 @@ static const struct command {
 	{ "status", "", "say of each service whether it is steered, and if not, why", 0, 0,
 	  cmd_status },
 	{ "workers", "", "list the registered workers", 0, 0, cmd_workers },
+	{ "drain", "WORKER [--control PATH]", "give a worker no more new connections",
+	  BIT(OPTION_CONTROL), 1, cmd_drain },
+	{ "expel", "WORKER [--control PATH]",
+	  "declare a worker dead: its routes go; for one that hangs", BIT(OPTION_CONTROL), 1,
+	  cmd_expel },
+	{ "reload", "[--control PATH]", "have the daemon read its configuration again",
+	  BIT(OPTION_CONTROL), 0, cmd_reload },
 	{ "counters", "", "print what the programs counted", 0, 0, cmd_counters },
 	{ "lookup", "CID [--service NAME]", "find the worker that issued a connection ID",
 	  BIT(OPTION_SERVICE), 1, cmd_lookup },
@@ -156,6 +167,9 @@ static void take_option(struct args *args, int id)
 	case OPTION_CONFIG:
 		args->config = optarg;
 		break;
+	case OPTION_CONTROL:
+		args->control = optarg;
+		break;
 	case OPTION_FORCE:
 		args->force = true;
 		break;
@@ -211,9 +225,10 @@ static int check_usage(const struct args *args, const struct command *command, u
 
 static int run(int argc, char **argv)
 {
-	const char *config = getenv("CIDSTEER_CONFIG");
+	const char *config = getenv("CIDSTEER_CONFIG"), *control = getenv("CIDSTEER_CONTROL");
 	struct args args = { .dir = plane_default_dir(),
-			     .config = config && *config ? config : DEFAULT_CONFIG };
+			     .config = config && *config ? config : DEFAULT_CONFIG,
+			     .control = control && *control ? control : CS_CONTROL_PATH };
 	const struct command *command = NULL;
 	unsigned int given = 0;
 	int result = parse_options(&args, argc, argv, &given);

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "common/protocol.h"
 #include "common/cleanup.h"
 #include "daemon/connection.h"
@@ -179,12 +180,16 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 
 static int load(struct daemon *daemon, struct error *error)
 {
-	bool adopted;
-	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, error);
+	bool adopted, upgraded;
+	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, &upgraded,
+			      error);
 
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
 			 daemon->dir);
+	if (upgraded)
+		log_line("the programs of another version were replaced by those of %s",
+			 CIDSTEER_VERSION);
 	return err;
 }
 
@@ -198,6 +203,13 @@ static void raise_descriptors(void)
 		return;
 	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void attach(struct daemon *daemon)
+{
+	CS_POINT("between the hooks");
+	attach_upgrade(&daemon->plane, say_attached, NULL);
+	attach_configured(&daemon->plane, daemon->config, say_attached, NULL);
 }
 
 static int start(struct daemon *daemon, struct error *error)
@@ -231,7 +243,7 @@ static int start(struct daemon *daemon, struct error *error)
 	if (err)
 		control_close(&daemon->control);
 	else
-		attach_configured(&daemon->plane, daemon->config, say_attached, NULL);
+		attach(daemon);
 	return err;
 }
 

@@ -318,3 +318,49 @@ void detach_removed(const struct plane *plane, const struct config *old, const s
 		}
 	}
 }
+
+/* Behind a dispatcher both are there for a moment, and a packet is counted twice. */
+static int replace(const struct plane *plane, int ifindex, const struct attach_info *info, int old)
+{
+	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = old);
+	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+	int err;
+
+	if (!info->dispatcher)
+		return bpf_xdp_attach(ifindex, plane->xdp, flags | XDP_FLAGS_REPLACE, &opts);
+	err = attach_libxdp(plane, ifindex, info->mode);
+	return err ? err : detach_dispatcher(ifindex, info);
+}
+
+static void upgrade_interface(const struct plane *plane, const char *name,
+			      void (*say)(const char *line, bool failed, void *arg), void *arg)
+{
+	struct attach_info info;
+	_cleanup_fd_ int old = -1;
+	struct error line;
+	int err;
+
+	if (attach_query(plane, name, &info, &line) || info.state != ATTACH_OURS)
+		return;
+	old = bpf_prog_get_fd_by_id(info.prog_id);
+	if (old < 0 || plane_same_code(old, plane->xdp))
+		return;
+	err = replace(plane, if_nametoindex(name), &info, old);
+	if (err)
+		error_set(&line, err, "%s: the program of another version stays: %s", name,
+			  strerror(-err));
+	else
+		error_set(&line, 0, "%s: program replaced", name);
+	say(line.line, err != 0, arg);
+}
+
+void attach_upgrade(const struct plane *plane,
+		    void (*say)(const char *line, bool failed, void *arg), void *arg)
+{
+	struct if_nameindex *all = if_nameindex();
+
+	for (struct if_nameindex *at = all; at && at->if_index; at++)
+		upgrade_interface(plane, at->if_name, say, arg);
+	if (all)
+		if_freenameindex(all);
+}

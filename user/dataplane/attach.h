@@ -55,6 +55,15 @@ void attach_describe(const char *interface, const struct attach_info *info, stru
 void attach_configured(const struct plane *plane, const struct config *config,
 		       void (*say)(const char *line, bool failed, void *arg), void *arg);
 
+/*
+ * attach_upgrade - put this build's cs_xdp where an older or newer one of ours is
+ *
+ * On every interface of this network namespace, configured or not; each in one step, so that no
+ * packet goes without.  @say hears a line for each.
+ */
+void attach_upgrade(const struct plane *plane,
+		    void (*say)(const char *line, bool failed, void *arg), void *arg);
+
 /* Detaches from interfaces that @old names and @new does not. */
 void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
 		    void (*say)(const char *line, bool failed, void *arg), void *arg);

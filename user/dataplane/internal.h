@@ -29,11 +29,33 @@ int plane_index_ports(const struct plane *plane, const struct plane_address *add
  */
 int plane_sync(struct plane *plane, const struct config *config, struct error *error);
 
+/* Each loads a program over the maps that are open; returns a descriptor, or a negative errno. */
+int plane_load_xdp(const struct plane *plane);
+int plane_load_explain(const struct plane *plane);
+int plane_load_instance(const struct plane *plane, const struct cs_listener *listener);
+
+/* Have two programs the same instructions? */
+bool plane_same_code(int a, int b);
+
+/* Programs of this build in place of those that are pinned, where they differ. */
+struct upgrade {
+	int xdp, explain;		/* -1: the same */
+	int instance[CS_MAX_LISTENERS]; /* 0: the same */
+	unsigned int listeners;
+};
+
+/* Loads what differs: all that can fail.  Returns 0 or a negative errno. */
+int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade);
+/* Puts it in place of the old. */
+int upgrade_commit(struct plane *plane, struct upgrade *upgrade);
+void upgrade_free(struct upgrade *upgrade);
+
 /* plane.c: the pins and their descriptors.  Each returns 0 or a negative errno. */
 extern const char *const plane_map_names[PLANE_MAPS];
 int plane_open_pins(struct plane *plane, struct error *error);
 int plane_pin_all(const struct plane *plane);
-int plane_unpin_all(const struct plane *plane); /* ours, and nobody else's */
+int plane_repin(const struct plane *plane, int fd, const char *name); /* in place of another */
+int plane_unpin_all(const struct plane *plane);			      /* ours, and nobody else's */
 void plane_close_fds(struct plane *plane);
 
 /* What libbpf last complained about, one line; it hears of the kernel's own reasons. */

@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,27 +31,41 @@ static int take_maps(struct plane *plane, struct bpf_object *object)
 	return 0;
 }
 
-static int load_xdp(struct plane *plane)
+static int copy_fd(int fd)
+{
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+/* With the maps that it needs, if @maps; else over those that are open. */
+static int load_xdp(struct plane *plane, struct plane *maps)
 {
 	struct cidsteer *skel = cidsteer__open();
-	int err;
+	int err, fd = -1;
 
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
-	err = cidsteer__load(skel);
+	err = plane_reuse_maps(plane, skel->obj);
 	if (!err)
-		err = take_maps(plane, skel->obj);
+		err = cidsteer__load(skel);
+	if (!err && maps)
+		err = take_maps(maps, skel->obj);
 	if (!err)
-		plane->xdp = fcntl(bpf_program__fd(skel->progs.cs_xdp), F_DUPFD_CLOEXEC, 0);
+		fd = copy_fd(bpf_program__fd(skel->progs.cs_xdp));
 	cidsteer__destroy(skel);
-	return err ? err : plane->xdp < 0 ? -errno : 0;
+	return err ? err : fd;
 }
 
-static int load_explain(struct plane *plane)
+int plane_load_xdp(const struct plane *plane)
+{
+	return load_xdp((struct plane *)plane, NULL);
+}
+
+int plane_load_explain(const struct plane *plane)
 {
 	struct explain *skel = explain__open();
-	int err;
+	int err, fd = -1;
 
 	if (!skel)
 		return -errno;
@@ -58,9 +73,18 @@ static int load_explain(struct plane *plane)
 	if (!err)
 		err = explain__load(skel);
 	if (!err)
-		plane->explain = fcntl(bpf_program__fd(skel->progs.cs_explain), F_DUPFD_CLOEXEC, 0);
+		fd = copy_fd(bpf_program__fd(skel->progs.cs_explain));
 	explain__destroy(skel);
-	return err ? err : plane->explain < 0 ? -errno : 0;
+	return err ? err : fd;
+}
+
+static int load_programs(struct plane *plane)
+{
+	plane->xdp = load_xdp(plane, plane);
+	if (plane->xdp < 0)
+		return plane->xdp;
+	plane->explain = plane_load_explain(plane);
+	return plane->explain < 0 ? plane->explain : 0;
 }
 
 static int load_listeners(struct plane *plane)
@@ -90,9 +114,7 @@ static int load_new(struct plane *plane, struct error *error)
 	int err;
 
 	plane_libbpf_forget();
-	err = load_xdp(plane);
-	if (!err)
-		err = load_explain(plane);
+	err = load_programs(plane);
 	if (!err)
 		err = load_listeners(plane);
 	if (!err)
@@ -115,12 +137,39 @@ static int check_namespace(const struct plane *plane, struct error *error)
 			 plane->dir);
 }
 
+/* What is pinned, with the configuration, and with the programs of this build. */
+static int adopt(struct plane *plane, const struct config *config, bool *upgraded,
+		 struct error *error)
+{
+	_cleanup_free_ struct upgrade *upgrade = calloc(1, sizeof(*upgrade));
+	int err = upgrade ? 0 : -ENOMEM;
+
+	plane_libbpf_forget();
+	if (!err)
+		err = upgrade_prepare(plane, upgrade);
+	if (err) {
+		err = plane_libbpf_error(error, err, "the programs of this version");
+		goto out;
+	}
+	err = plane_sync(plane, config, error);
+	if (err)
+		goto out;
+	*upgraded = upgrade->listeners || upgrade->xdp >= 0 || upgrade->explain >= 0;
+	err = upgrade_commit(plane, upgrade);
+	if (err)
+		plane_libbpf_error(error, err, "replacing the programs");
+out:
+	if (upgrade)
+		upgrade_free(upgrade);
+	return err;
+}
+
 int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
-		struct error *error)
+		bool *upgraded, struct error *error)
 {
 	int err = plane_lock(plane, dir, error);
 
-	*adopted = false;
+	*adopted = *upgraded = false;
 	if (err)
 		return err;
 	err = plane_open_pins(plane, error);
@@ -130,7 +179,7 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 	if (err && err != -ENOENT)
 		return err;
 	if (*adopted)
-		return plane_sync(plane, config, error);
+		return adopt(plane, config, upgraded, error);
 
 	/* What a load that was killed has left is in nobody's use: cs_abi would be there. */
 	plane_close_fds(plane);

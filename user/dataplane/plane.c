@@ -255,6 +255,19 @@ int plane_pin_all(const struct plane *plane)
 	return err;
 }
 
+/* One of the two is always there.  A bpffs takes no name with a dot. */
+int plane_repin(const struct plane *plane, int fd, const char *name)
+{
+	char path[PLANE_PATH], new[PLANE_PATH + 4];
+
+	pin_path(plane, name, path);
+	snprintf(new, sizeof(new), "%s_new", path);
+	unlink(new); /* of a daemon that was killed here */
+	if (bpf_obj_pin(fd, new))
+		return -errno;
+	return rename(new, path) ? -errno : 0;
+}
+
 static int unpin(const struct plane *plane, const char *name)
 {
 	char path[PLANE_PATH];
@@ -270,6 +283,8 @@ int plane_unpin_all(const struct plane *plane)
 
 	for (int i = 0; i < PLANE_ABI; i++)
 		err = unpin(plane, plane_map_names[i]) ?: err;
+	err = unpin(plane, "xdp_new") ?: err;
+	err = unpin(plane, "explain_new") ?: err;
 	err = unpin(plane, "xdp") ?: err;
 	return unpin(plane, "explain") ?: err;
 }

@@ -71,6 +71,8 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error);
 /*
  * plane_start - lock the directory, load or adopt, and make it what the configuration says
  * @adopted:	receives whether programs and maps were there
+ * @upgraded:	receives whether programs were replaced, because this build has others:
+ *		attach_upgrade() does the same for interfaces
  *
  * A service that is there keeps its id, key, table and routes.  All is checked before anything
  * is changed; on failure nothing new is left.  plane_close() in every case.
@@ -79,7 +81,7 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error);
  * namespace; max_cids of a loaded service changed; a limit), or an errno of the kernel's.
  */
 int plane_start(struct plane *plane, const char *dir, const struct config *config, bool *adopted,
-		struct error *error);
+		bool *upgraded, struct error *error);
 
 /*
  * plane_reload - make a loaded plane what another configuration says

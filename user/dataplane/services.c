@@ -362,8 +362,8 @@ static int reset_service(const struct plane *plane, __u32 id)
 	return 0;
 }
 
-/* An instance of cs_reuseport that knows its listener; descriptor of the caller. */
-static int load_instance(const struct plane *plane, const struct cs_listener *listener)
+/* An instance of cs_reuseport that knows its listener. */
+int plane_load_instance(const struct plane *plane, const struct cs_listener *listener)
 {
 	struct cidsteer *skel = cidsteer__open();
 	int err, fd = -1;
@@ -412,7 +412,7 @@ static int prepare(const struct plane *plane, struct plan *plan)
 		if (want->listener.flags & CS_LISTENER_ALIAS ||
 		    (same && !slot_is_empty(plane, want->listener.listener)))
 			continue;
-		want->instance = load_instance(plane, &want->listener);
+		want->instance = plane_load_instance(plane, &want->listener);
 		if (want->instance < 0)
 			return want->instance;
 	}
