@@ -95,7 +95,7 @@ start_server()
 	SERVER_DIR=$1
 	shift
 	mkdir -p "$SERVER_DIR"
-	(exec_in_ns server "$BUILD/h3server" --stats "$SERVER_DIR/stats" --user nobody "$@" \
+	(exec_in_ns server "${SERVER:-$BUILD/h3server}" --stats "$SERVER_DIR/stats" --user nobody "$@" \
 		>"$SERVER_DIR/log" 2>&1) &
 	SERVER_PID=$!
 	wait_for server_is_up || bail "h3server: $(tail -3 "$SERVER_DIR/log")"

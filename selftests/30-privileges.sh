@@ -78,7 +78,14 @@ is "and they are 4 processes" "$(sort -u <<<"$pids" | wc -l)" 4
 for pid in $pids; do
 	is "proc(5) agrees, pid $pid" "$(privileges "/proc/$pid/status")" "$none"
 done
-is "the supervisor has none either" "$(privileges "/proc/$SERVER_PID/status")" "$none"
+generation=$(pgrep -P "$SERVER_PID")
+is "the process that has started them has none either" \
+	"$(privileges "/proc/$generation/status")" "$none"
+# CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_NET_BIND_SERVICE
+for set in CapPrm CapEff CapBnd; do
+	is "the supervisor has what a reload takes and can get no more, $set" \
+		"$(field "/proc/$SERVER_PID/status" $set)" 00000000000004e2
+done
 
 # /proc/net/udp6: 8th column is the user who made the socket, 10th the inode.
 is "their sockets were bound before: root has made them" \
@@ -93,8 +100,9 @@ own_socket()
 	done
 	echo $held
 }
-is "each worker holds one, the supervisor none" \
-	"$(for pid in $pids $SERVER_PID; do own_socket "$pid"; done | xargs)" "1 1 1 1 0"
+is "each worker holds one, nobody else any" \
+	"$(for pid in $pids $generation $SERVER_PID; do own_socket "$pid"; done | xargs)" \
+	"1 1 1 1 0 0"
 # The build may lie where nobody can go.
 install -m 755 "$TOOLS/worker" "$BUILD/cidsteer" "$WORK"
 like "by itself the user cannot bind this port" \
@@ -179,10 +187,11 @@ wait_for eval '[ -z "$(workers_of_server)" ]'
 
 # ---- threads --------------------------------------------------------------------------------
 check "h3server serves with 4 threads" start_server --workers 4 --threads
-is "of one process" "$(workers_of_server | sort -u | xargs)" "$SERVER_PID"
+generation=$(pgrep -P "$SERVER_PID")
+is "of one process" "$(workers_of_server | sort -u | xargs)" "$generation"
 is "no thread of which has a capability" \
-	"$(for task in /proc/"$SERVER_PID"/task/*; do privileges "$task/status"; done | sort -u)" "$none"
-is "and 4 of which say so" "$(grep -c "^worker [1-4]: pid $SERVER_PID uid $USER_ID CapEff $no_cap NoNewPrivs 1$" "$WORK/server.log")" 4
+	"$(for task in /proc/"$generation"/task/*; do privileges "$task/status"; done | sort -u)" "$none"
+is "and 4 of which say so" "$(grep -c "^worker [1-4]: pid $generation uid $USER_ID CapEff $no_cap NoNewPrivs 1$" "$WORK/server.log")" 4
 like "a download whose client moves is complete and right" \
 	"$(transfer 10.9.1.4 10.9.1.5 10.9.1.1)" '^\{"ok":true,"bytes":1000000,'
 stop_server

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* One connection and its event loop. */
+/* One connection. */
 #define _GNU_SOURCE 1
 #include "h3client/client.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define STREAM_WINDOW (4 * 1024 * 1024)
 #define STREAM_WINDOW_MIN (16 * 1024)
@@ -24,19 +22,12 @@
  */
 #define KEEP_ALIVE (100 * NGTCP2_MILLISECONDS)
 
-/* While --rate, a trigger or the end is awaited. */
-#define TICK (10 * NGTCP2_MILLISECONDS)
-
-/* The last packets of the server are acknowledged after its max_ack_delay at the latest. */
-#define LINGER (60 * NGTCP2_MILLISECONDS)
-
 static struct client *client_of(void *h3)
 {
 	return h3;
 }
 
-__attribute__((format(printf, 2, 3))) static int failed(struct client *client, const char *format,
-							...)
+int client_failed(struct client *client, const char *format, ...)
 {
 	struct transfer *t = &client->transfer;
 	va_list args;
@@ -102,7 +93,7 @@ static int open_tls(struct client *client)
 		err = gnutls_certificate_set_x509_trust_file(client->credentials, options->ca,
 							     GNUTLS_X509_FMT_PEM);
 		if (err == 0)
-			return failed(client, "%s: no certificate in it", options->ca);
+			return client_failed(client, "%s: no certificate in it", options->ca);
 	}
 	if (err >= 0)
 		err = quic_tls_session(&client->h3.tls, client->credentials, &client->h3.ref, 0);
@@ -110,7 +101,7 @@ static int open_tls(struct client *client)
 		err = gnutls_server_name_set(client->h3.tls, GNUTLS_NAME_DNS, options->server_name,
 					     strlen(options->server_name));
 	if (err < 0)
-		return failed(client, "TLS: %s", gnutls_strerror(err));
+		return client_failed(client, "TLS: %s", gnutls_strerror(err));
 	if (options->ca)
 		gnutls_session_set_verify_cert(client->h3.tls, options->server_name, 0);
 	return 0;
@@ -147,7 +138,7 @@ static int open_quic(struct client *client)
 				     NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL,
 				     &client->h3);
 	if (err)
-		return failed(client, "QUIC: %s", ngtcp2_strerror(err));
+		return client_failed(client, "QUIC: %s", ngtcp2_strerror(err));
 	ngtcp2_conn_set_tls_native_handle(client->h3.quic, client->h3.tls);
 	ngtcp2_conn_set_keep_alive_timeout(client->h3.quic, KEEP_ALIVE);
 	return 0;
@@ -158,7 +149,7 @@ static int start_http(struct h3 *h3)
 	return transfer_start_http(&client_of(h3)->transfer);
 }
 
-static int client_open(struct client *client, struct options *options)
+int client_open(struct client *client, struct options *options)
 {
 	memset(client, 0, sizeof(*client));
 	h3_init(&client->h3, start_http);
@@ -171,7 +162,7 @@ static int client_open(struct client *client, struct options *options)
 	client->path = paths_open(&client->paths, options->has_bind ? &options->bind : NULL,
 				  &options->server);
 	if (!client->path)
-		return failed(client, "socket: %s", strerror(errno));
+		return client_failed(client, "socket: %s", strerror(errno));
 	return open_tls(client) < 0 ? -1 : open_quic(client);
 }
 
@@ -181,14 +172,15 @@ static int connection_failed(struct client *client, int err)
 	char text[64];
 
 	if (client->reset)
-		return failed(client, "the server sent a stateless reset");
+		return client_failed(client, "the server sent a stateless reset");
 	if (err == NGTCP2_ERR_DRAINING) {
 		h3_describe_close(&client->h3, text, sizeof(text));
-		return failed(client, "the server closed the connection with %s", text);
+		return client_failed(client, "the server closed the connection with %s", text);
 	}
 	if (err == NGTCP2_ERR_CRYPTO)
-		return failed(client, "TLS: alert %u", ngtcp2_conn_get_tls_alert(client->h3.quic));
-	return failed(client, "%s", ngtcp2_strerror(err));
+		return client_failed(client, "TLS: alert %u",
+				     ngtcp2_conn_get_tls_alert(client->h3.quic));
+	return client_failed(client, "%s", ngtcp2_strerror(err));
 }
 
 static void send_one(struct h3 *h3, const ngtcp2_path *quic, const uint8_t *bytes, size_t len)
@@ -200,7 +192,7 @@ static void send_one(struct h3 *h3, const ngtcp2_path *quic, const uint8_t *byte
 		client->socket_error = errno;
 }
 
-static int receive(struct client *client, struct path *path)
+int client_receive(struct client *client, struct path *path)
 {
 	static uint8_t bytes[65536];
 	int i;
@@ -223,27 +215,14 @@ static int receive(struct client *client, struct path *path)
 	return 0;
 }
 
-static bool is_due(const struct client *client, const struct trigger *trigger)
-{
-	const struct transfer *t = &client->transfer;
-
-	if (trigger->kind == TRIGGER_NONE || trigger->done || t->stream < 0)
-		return false;
-	if (trigger->kind == TRIGGER_PERCENT)
-		return transfer_reached(t, trigger->value);
-	return quic_now() - t->requested_at >= trigger->value * NGTCP2_MILLISECONDS;
-}
-
-static int rebind(struct client *client)
+int client_rebind(struct client *client)
 {
 	if (path_rebind(client->path) < 0)
-		return failed(client, "rebind: %s", strerror(errno));
-	client->options->rebind.done = true;
+		return client_failed(client, "rebind: %s", strerror(errno));
 	return 0;
 }
 
-/* Until the handshake is confirmed and a spare ID is there, try again with the next tick. */
-static int migrate(struct client *client)
+int client_migrate(struct client *client)
 {
 	const struct options *options = client->options;
 	const union addr *bind = options->has_migrate_to ? &options->migrate_to :
@@ -253,39 +232,22 @@ static int migrate(struct client *client)
 	int err;
 
 	if (!path)
-		return failed(client, "migrate: %s", strerror(errno));
+		return client_failed(client, "migrate: %s", strerror(errno));
 	quic = path_quic(path);
 	err = ngtcp2_conn_initiate_immediate_migration(client->h3.quic, &quic, quic_now());
 	if (err) {
 		path_close(path);
 		if (err == NGTCP2_ERR_INVALID_STATE || err == NGTCP2_ERR_CONN_ID_BLOCKED)
 			return 0;
-		return failed(client, "migrate: %s", ngtcp2_strerror(err));
+		return client_failed(client, "migrate: %s", ngtcp2_strerror(err));
 	}
+	/* What is on its way to the path before may still come. */
+	paths_keep(&client->paths, client->path, path);
 	client->path = path;
-	client->options->migrate.done = true;
-	return 0;
+	return 1;
 }
 
-static int fire_triggers(struct client *client)
-{
-	struct options *options = client->options;
-
-	if (is_due(client, &options->report)) {
-		options->report.done = true;
-		printf("at %" PRIu64 "%%\n", options->report.value);
-		fflush(stdout);
-	}
-	if (client->transfer.complete)
-		return 0; /* too late: what has not happened by now proves nothing */
-	if (is_due(client, &options->rebind) && rebind(client) < 0)
-		return -1;
-	if (is_due(client, &options->migrate) && migrate(client) < 0)
-		return -1;
-	return 0;
-}
-
-static int check_progress(struct client *client)
+int client_check_progress(struct client *client)
 {
 	const struct options *options = client->options;
 	uint64_t progress = transfer_progress(&client->transfer);
@@ -293,80 +255,37 @@ static int check_progress(struct client *client)
 	const char *hint = client->socket_error ? strerror(client->socket_error) : NULL;
 
 	if (progress != client->progress) {
+		if (now - client->progress_at > client->longest_gap)
+			client->longest_gap = now - client->progress_at;
 		client->progress = progress;
 		client->progress_at = now;
 	}
 	if (now - client->progress_at >= options->stall_s * NGTCP2_SECONDS)
-		return failed(client, "no progress for %u s after %" PRIu64 " bytes%s%s%s",
-			      options->stall_s, progress, hint ? " (" : "", hint ? hint : "",
-			      hint ? ")" : "");
-	if (now - client->started_at >= options->timeout_s * NGTCP2_SECONDS)
-		return failed(client, "not complete within %u s, after %" PRIu64 " bytes",
-			      options->timeout_s, progress);
+		return client_failed(client, "no progress for %u s after %" PRIu64 " bytes%s%s%s",
+				     options->stall_s, progress, hint ? " (" : "", hint ? hint : "",
+				     hint ? ")" : "");
 	return 0;
 }
 
-static void wait_ready(struct client *client, struct pollfd *fds, uint64_t until)
+int client_advance(struct client *client)
 {
-	uint64_t now = quic_now(), wait = until > now ? until - now : 0;
-	struct timespec timeout = { (time_t)(wait / NGTCP2_SECONDS),
-				    (long)(wait % NGTCP2_SECONDS) };
-	size_t i;
+	int err = 0;
 
-	for (i = 0; i < PATHS_MAX; i++) {
-		fds[i].fd = client->paths.path[i].fd; /* poll() passes over -1 */
-		fds[i].events = POLLIN;
-		fds[i].revents = 0;
-	}
-	ppoll(fds, PATHS_MAX, &timeout, NULL);
+	if (ngtcp2_conn_get_expiry(client->h3.quic) <= quic_now())
+		err = ngtcp2_conn_handle_expiry(client->h3.quic, quic_now());
+	if (err)
+		return connection_failed(client, err);
+	return transfer_step(&client->transfer);
 }
 
-/* One round of the loop.  Returns 0, or -1 when the connection has failed. */
-static int serve(struct client *client)
+int client_flush(struct client *client)
 {
-	uint64_t expiry = ngtcp2_conn_get_expiry(client->h3.quic), tick = quic_now() + TICK;
-	struct pollfd fds[PATHS_MAX];
-	size_t i;
-	int err;
+	int err = h3_write(&client->h3, send_one);
 
-	wait_ready(client, fds, expiry < tick ? expiry : tick);
-	for (i = 0; i < PATHS_MAX; i++)
-		if (fds[i].revents && receive(client, &client->paths.path[i]) < 0)
-			return -1;
-	if (ngtcp2_conn_get_expiry(client->h3.quic) <= quic_now()) {
-		err = ngtcp2_conn_handle_expiry(client->h3.quic, quic_now());
-		if (err)
-			return connection_failed(client, err);
-	}
-	if (transfer_step(&client->transfer) < 0 || fire_triggers(client) < 0)
-		return -1;
-	err = h3_write(&client->h3, send_one);
 	return err ? connection_failed(client, err) : 0;
 }
 
-static int transfer_all(struct client *client)
-{
-	uint64_t until;
-
-	if (h3_write(&client->h3, send_one))
-		return failed(client, "QUIC: the first packet cannot be made");
-	while (!client->transfer.complete)
-		if (serve(client) < 0 || check_progress(client) < 0)
-			return -1;
-	if (transfer_check(&client->transfer) < 0)
-		return -1;
-	if ((client->options->rebind.kind && !client->options->rebind.done) ||
-	    (client->options->migrate.kind && !client->options->migrate.done))
-		return failed(client, "the transfer was over before the path changed");
-	client->ended_at = quic_now();
-	/* So that the server knows that all of it arrived. */
-	for (until = quic_now() + LINGER; quic_now() < until;)
-		if (serve(client) < 0)
-			return -1;
-	return 0;
-}
-
-static void client_close(struct client *client)
+void client_close(struct client *client)
 {
 	uint8_t bytes[QUIC_DATAGRAM_MAX];
 	ngtcp2_path_storage path;
@@ -380,16 +299,12 @@ static void client_close(struct client *client)
 		send_one(&client->h3, &path.path, bytes, n);
 }
 
-int client_run(struct client *client, struct options *options)
+int client_again(struct client *client)
 {
-	int err = client_open(client, options);
-
-	if (!err)
-		err = transfer_all(client);
-	if (!client->ended_at)
-		client->ended_at = quic_now();
-	client_close(client);
-	return err;
+	transfer_free(&client->transfer);
+	client->progress = 0;
+	client->progress_at = quic_now();
+	return transfer_init(&client->transfer, client->options, &client->h3);
 }
 
 void client_free(struct client *client)

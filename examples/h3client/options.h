@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define BUSY_MAX 1000 /* three descriptors each */
+
 /* When something happens in the course of the transfer. */
 enum trigger_kind {
 	TRIGGER_NONE,
@@ -34,7 +36,11 @@ struct options {
 	bool has_migrate_to;
 	union addr migrate_to; /* and of the path after migration */
 	bool follow_preferred;
-	uint64_t rate; /* bytes per second, 0: as fast as it goes */
+	unsigned int busy; /* connections at once; 0: one connection, one transfer */
+	unsigned int seconds;
+	uint64_t change_every_ms; /* 0: never */
+	uint64_t requests;	  /* of one connection, 0: no limit */
+	uint64_t rate;		  /* bytes per second, 0: as fast as it goes */
 	unsigned int timeout_s;
 	unsigned int stall_s;
 	size_t cid_length;

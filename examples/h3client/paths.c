@@ -79,6 +79,15 @@ struct path *paths_open(struct paths *paths, const union addr *bind_to, const un
 	return path;
 }
 
+void paths_keep(struct paths *paths, const struct path *a, const struct path *b)
+{
+	size_t i;
+
+	for (i = 0; i < PATHS_MAX; i++)
+		if (&paths->path[i] != a && &paths->path[i] != b)
+			path_close(&paths->path[i]);
+}
+
 int path_rebind(struct path *path)
 {
 	/* The old socket is still open, so the new one has another port. */

@@ -37,6 +37,9 @@ void paths_init(struct paths *paths);
  */
 struct path *paths_open(struct paths *paths, const union addr *bind, const union addr *remote);
 
+/* Closes all but these two. */
+void paths_keep(struct paths *paths, const struct path *a, const struct path *b);
+
 /* Another port for the same path.  Returns 0 or -1 with errno set. */
 int path_rebind(struct path *path);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The one request of this client: its body, its check, its progress, its pace. */
+/* One request at a time: its body, its check, its progress, its pace. */
 #ifndef H3CLIENT_TRANSFER_H
 #define H3CLIENT_TRANSFER_H
 
@@ -26,7 +26,8 @@ struct transfer {
 	uint64_t refilled_at;
 	struct body body;	   /* of an upload */
 	bool generated;		   /* GET /bytes/N: we know what must come */
-	gnutls_hash_hd_t expected; /* of what was sent, or of what had to come */
+	bool differs;		   /* with --busy: and it did not */
+	gnutls_hash_hd_t expected; /* of what was sent, or of what had to come; not with --busy */
 	gnutls_hash_hd_t got;
 	char reply[256]; /* to an upload */
 	char sha256[SHA256_TEXT];
@@ -41,6 +42,9 @@ int transfer_start_http(struct transfer *transfer);
 
 /* Sends the request as soon as the server allows a stream; refills --rate.  0 or -1. */
 int transfer_step(struct transfer *transfer);
+
+/* Only --rate keeps it from going on, or the next one from beginning. */
+bool transfer_waits(const struct transfer *transfer);
 
 /* Bytes that are there: acknowledged by the server, or received from it. */
 uint64_t transfer_progress(const struct transfer *transfer);

@@ -52,52 +52,39 @@ struct conn *cids_find(const struct cids *cids, const uint8_t *bytes, size_t len
 	return entry ? entry->conn : NULL;
 }
 
-static int insert(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid, bool issued)
+/* Returns the entry, or NULL when there is no memory. */
+static struct cid_entry *insert(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid)
 {
 	struct cid_entry **bucket = &cids->buckets[bucket_of(cids, cid->data, cid->datalen)];
 	struct cid_entry *entry = calloc(1, sizeof(*entry));
 
 	if (!entry)
-		return -ENOMEM;
+		return NULL;
 	entry->conn = conn;
 	entry->cid = *cid;
-	entry->issued = issued;
 	entry->next = *bucket;
 	*bucket = entry;
 	entry->next_of_conn = conn->cids;
 	conn->cids = entry;
-	return 0;
+	return entry;
 }
 
-int cids_issue(struct cids *cids, struct conn *conn, ngtcp2_cid *cid)
+/*
+ * Returns 0, or a negative errno.  In both cases @entry says whether there is something to take
+ * back: what was not answered in time may still have happened.
+ */
+static int issue(struct cids *cids, struct cid_entry *entry)
 {
-	int err = -EEXIST;
-	int i;
+	const ngtcp2_cid *cid = &entry->cid;
+	int err;
 
-	for (i = 0; i < ISSUE_TRIES; i++) {
-		quic_cid_random(cid, cids->length);
-		if (find(cids, cid->data, cid->datalen))
-			continue;
-		err = cids->steer ? cidsteer_issue(cids->steer, cid->data, cid->datalen) : 0;
-		if (err != -EEXIST && err != -ENOSPC)
-			break;
-	}
-	if (err)
-		return err;
-	err = insert(cids, conn, cid, cids->steer != NULL);
-	if (err && cids->steer)
-		cidsteer_retire(cids->steer, cid->data, cid->datalen);
-	return err;
-}
-
-int cids_issue_provisional(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid)
-{
-	bool issued = cids->steer &&
-		      cidsteer_issue_provisional(cids->steer, cid->data, cid->datalen) == 0;
-	int err = insert(cids, conn, cid, issued);
-
-	if (err && issued)
-		cidsteer_retire(cids->steer, cid->data, cid->datalen);
+	if (!cids->steer)
+		return 0;
+	err = entry->provisional ?
+		      cidsteer_issue_provisional(cids->steer, cid->data, cid->datalen) :
+		      cidsteer_issue(cids->steer, cid->data, cid->datalen);
+	if (err != -ENOTCONN)
+		entry->issued = !err || err == -ETIMEDOUT;
 	return err;
 }
 
@@ -112,6 +99,67 @@ static void drop(struct cids *cids, struct cid_entry *entry)
 	if (entry->issued)
 		cidsteer_retire(cids->steer, entry->cid.data, entry->cid.datalen);
 	free(entry);
+}
+
+/* The entry was made last: it is the first of its connection. */
+static void undo(struct cids *cids, struct conn *conn)
+{
+	struct cid_entry *entry = conn->cids;
+
+	conn->cids = entry->next_of_conn;
+	drop(cids, entry);
+}
+
+int cids_issue(struct cids *cids, struct conn *conn, ngtcp2_cid *cid)
+{
+	int err = -EEXIST;
+	int i;
+
+	for (i = 0; i < ISSUE_TRIES && (err == -EEXIST || err == -ENOSPC); i++) {
+		struct cid_entry *entry;
+
+		quic_cid_random(cid, cids->length);
+		if (find(cids, cid->data, cid->datalen))
+			continue;
+		entry = insert(cids, conn, cid);
+		if (!entry)
+			return -ENOMEM;
+		err = issue(cids, entry);
+		if (err == -ENOTCONN)
+			return 0;
+		if (err)
+			undo(cids, conn);
+	}
+	return err;
+}
+
+int cids_issue_provisional(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid)
+{
+	struct cid_entry *entry = insert(cids, conn, cid);
+
+	if (!entry)
+		return -ENOMEM;
+	entry->provisional = true;
+	issue(cids, entry);
+	return 0;
+}
+
+/* One that is refused goes without a route; the client cannot be told to use another. */
+void cids_reissue(struct cids *cids)
+{
+	struct cid_entry *entry;
+	size_t i;
+
+	for (i = 0; i < CIDS_BUCKETS; i++) {
+		for (entry = cids->buckets[i]; entry; entry = entry->next) {
+			int err = issue(cids, entry);
+
+			if (err == -EEXIST)
+				entry->issued = true;
+			if (err == -ENOTCONN)
+				return; /* and we shall be asked again */
+		}
+	}
 }
 
 void cids_retire(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid)

@@ -27,6 +27,7 @@ struct cid_entry {
 	struct conn *conn;
 	ngtcp2_cid cid;
 	bool issued; /* cidsteer knows it */
+	bool provisional;
 };
 
 struct cids {
@@ -43,7 +44,7 @@ struct cids *cids_new(struct cidsteer *steer, size_t length);
  * cids_issue - choose a connection ID for @conn and make it routable
  * @cid:	receives it; the client may be told once this returned 0
  *
- * Returns 0 or a negative errno.
+ * Without a daemon it waits for cids_reissue().  Returns 0 or a negative errno.
  */
 int cids_issue(struct cids *cids, struct conn *conn, ngtcp2_cid *cid);
 
@@ -55,6 +56,9 @@ int cids_issue(struct cids *cids, struct conn *conn, ngtcp2_cid *cid);
  * Returns 0 or -ENOMEM.
  */
 int cids_issue_provisional(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid);
+
+/* A daemon does not know all of them: all that are alive once more (CIDSTEER_REISSUE). */
+void cids_reissue(struct cids *cids);
 
 /* NULL if it is no ID of this worker. */
 struct conn *cids_find(const struct cids *cids, const uint8_t *bytes, size_t len);

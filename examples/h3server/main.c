@@ -3,9 +3,10 @@
  * h3server - an HTTP/3 server whose workers are steered by connection ID
  *
  * N workers, each with its own SO_REUSEPORT socket for every listener, on ngtcp2, nghttp3 and
- * GnuTLS.  What concerns cidsteer is in cids.c (issue, retire), conn.c (when), and worker.c
- * (open, dispatch, strays).
+ * GnuTLS.  What concerns cidsteer is in cids.c (issue, retire), conn.c (when), steer.c (open,
+ * dispatch, drain) and worker.c (strays).
  */
+#include "h3server/generation.h"
 #include "h3server/options.h"
 #include "h3server/supervisor.h"
 #include "h3server/tls.h"
@@ -31,8 +32,6 @@ static int open_path(const char *path, int flags)
 static int server_open(struct server *server, const struct options *options)
 {
 	server->options = options;
-	server->root = -1;
-	server->stats = -1;
 	quic_random(server->reset_secret, sizeof(server->reset_secret));
 	if (options->root) {
 		server->root = open_path(options->root, O_RDONLY | O_DIRECTORY);
@@ -57,18 +56,34 @@ static void server_close(struct server *server)
 		close(server->stats);
 }
 
+/* In a process that the supervisor has executed: the workers of one start. */
+static int run_generation(const struct options *options, struct birth *birth)
+{
+	struct server server = {
+		.generation = birth->generation,
+		.first = birth->first,
+		.root = -1,
+		.stats = -1,
+	};
+	struct identity identity;
+	int code = 1;
+
+	if (privilege_lookup(&identity, options->user) == 0 && server_open(&server, options) == 0)
+		code = generation_run(&server, &identity, birth);
+	server_close(&server);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
-	struct server server = { 0 };
-	struct identity identity;
 	struct options options;
+	struct birth birth;
 	int code = options_parse(&options, argc, argv);
 
 	if (code)
 		return code > 0 ? 0 : 2;
-	code = 1;
-	if (privilege_lookup(&identity, options.user) == 0 && server_open(&server, &options) == 0)
-		code = supervisor_run(&server, &identity);
-	server_close(&server);
-	return code;
+	code = birth_take(&birth);
+	if (code < 0)
+		return 2;
+	return code ? run_generation(&options, &birth) : supervisor_run(&options, argv);
 }

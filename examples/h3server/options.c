@@ -28,13 +28,23 @@ static const char help[] =
 	"\n"
 	"  --service NAME       service in the daemon's configuration (h3)\n"
 	"  --control PATH       the daemon's control socket\n"
-	"  --generation N       start of the server that these workers belong to (0)\n"
+	"  --without-daemon     serve although no daemon is there; when one comes, be steered\n"
+	"  --generation N       number of the first generation of workers (0); each reload\n"
+	"                       adds one\n"
+	"  --drain-seconds N    end an old generation then, with what connections it has (0:\n"
+	"                       when they are over)\n"
 	"  --no-steer           the same server without cidsteer\n"
-	"  --cid-length N       length of connection IDs with --no-steer (8)\n"
+	"  --cid-length N       length of connection IDs with --no-steer, and with\n"
+	"                       --without-daemon, where it is the service's (8)\n"
 	"  --help               print this\n"
 	"\n"
 	"Besides files there are /bytes/N, N bytes that a client can check by itself, and\n"
 	"/sink, which takes any upload and answers with its SHA-256 and its length.\n"
+	"\n"
+	"SIGHUP reloads: new workers, of the binary and the certificate that are on disk now,\n"
+	"take the new connections when all of them serve; the old workers end when their\n"
+	"connections are over.  If a new one cannot serve, nothing changes.  A SIGHUP during a\n"
+	"reload is remembered, and one more reload follows.\n"
 	"SIGTERM ends the server; SIGUSR1 writes each worker's line to --stats.\n";
 
 enum {
@@ -50,6 +60,8 @@ enum {
 	OPT_SERVICE,
 	OPT_CONTROL,
 	OPT_GENERATION,
+	OPT_DRAIN,
+	OPT_WITHOUT_DAEMON,
 	OPT_NO_STEER,
 	OPT_CID_LENGTH,
 	OPT_HELP,
@@ -68,6 +80,8 @@ static const struct option long_options[] = {
 	{ "service", required_argument, NULL, OPT_SERVICE },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "generation", required_argument, NULL, OPT_GENERATION },
+	{ "drain-seconds", required_argument, NULL, OPT_DRAIN },
+	{ "without-daemon", no_argument, NULL, OPT_WITHOUT_DAEMON },
 	{ "no-steer", no_argument, NULL, OPT_NO_STEER },
 	{ "cid-length", required_argument, NULL, OPT_CID_LENGTH },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -129,6 +143,11 @@ static int parse_numeric(struct options *options, int opt, const char *text)
 			return -1;
 		options->generation = (uint32_t)n;
 		return 0;
+	case OPT_DRAIN:
+		if (parse_number("--drain-seconds", text, 0, 86400, &n) < 0)
+			return -1;
+		options->drain_seconds = (uint32_t)n;
+		return 0;
 	default:
 		if (parse_number("--cid-length", text, 4, NGTCP2_MAX_CIDLEN, &n) < 0)
 			return -1;
@@ -146,10 +165,14 @@ static int parse_one(struct options *options, int opt, const char *value)
 		return parse_preferred(options, value);
 	case OPT_WORKERS:
 	case OPT_GENERATION:
+	case OPT_DRAIN:
 	case OPT_CID_LENGTH:
 		return parse_numeric(options, opt, value);
 	case OPT_THREADS:
 		options->threads = true;
+		return 0;
+	case OPT_WITHOUT_DAEMON:
+		options->without_daemon = true;
 		return 0;
 	case OPT_NO_STEER:
 		options->steer = false;

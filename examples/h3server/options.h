@@ -18,6 +18,7 @@ struct options {
 	unsigned int workers;
 	bool threads;
 	bool steer;
+	bool without_daemon;
 	bool has_preferred;
 	union addr preferred; /* preferred_address, RFC 9000, section 9.6 */
 	const char *user;
@@ -27,8 +28,9 @@ struct options {
 	const char *service;
 	const char *control;
 	const char *stats;
-	uint32_t generation;
-	size_t cid_length; /* without steering; else the service's */
+	uint32_t generation;	/* the first one */
+	uint32_t drain_seconds; /* 0: as long as its connections last */
+	size_t cid_length;	/* where no service says it */
 };
 
 /* Returns 0; 1 after --help; or -1 after a message about wrong use. */

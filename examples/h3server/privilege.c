@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Dropping privilege. */
+/* Dropping privilege, in two steps: that of the supervisor, and all of it. */
 #define _GNU_SOURCE 1
 #include "h3server/privilege.h"
 
@@ -7,11 +7,21 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/*
+ * What a start of workers needs: to read certificate and key and write --stats whosever they are,
+ * to bind any port, to become --user; and to end a generation that hangs.
+ */
+#define BIT(cap) (UINT64_C(1) << (cap))
+#define RESTRICTED                                                                                 \
+	(BIT(CAP_DAC_OVERRIDE) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) |   \
+	 BIT(CAP_KILL))
 
 static int failed(const char *what)
 {
@@ -65,6 +75,41 @@ static int clear_capabilities(void)
 		return failed("PR_CAP_AMBIENT_CLEAR_ALL");
 	if (syscall(SYS_capset, &header, none) < 0)
 		return failed("capset");
+	return 0;
+}
+
+/* For root the bounding set is what execve() gives back. */
+static int restrict_bounding(void)
+{
+	int cap;
+
+	for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (!(RESTRICTED & BIT(cap)) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return failed("PR_CAPBSET_DROP");
+	return 0;
+}
+
+int privilege_restrict(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	int i;
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return failed("capget");
+	if (data[0].effective & BIT(CAP_SETPCAP) && restrict_bounding() < 0)
+		return -1;
+	for (i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		uint32_t mask = (uint32_t)(RESTRICTED >> (32 * i));
+
+		data[i].effective &= mask;
+		data[i].permitted &= mask;
+		data[i].inheritable &= mask;
+	}
+	if (syscall(SYS_capset, &header, data) < 0)
+		return failed("capset");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return failed("PR_SET_NO_NEW_PRIVS");
 	return 0;
 }
 

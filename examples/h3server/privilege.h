@@ -16,6 +16,14 @@ struct identity {
 int privilege_lookup(struct identity *identity, const char *name);
 
 /*
+ * privilege_restrict - keep no more than it takes to start workers again
+ *
+ * What is executed afterwards has no more either.  Changes little for who is not root.
+ * Returns 0, or -1 after a message.
+ */
+int privilege_restrict(void);
+
+/*
  * privilege_drop - become @identity, for good and in the whole process
  *
  * Leaves no capability, not even to a process that stays root, and no way to get one by exec.

@@ -47,12 +47,12 @@ void stats_transfer(struct stats *stats, const struct transfer *t)
 		snprintf(at_change, sizeof(at_change), "%" PRIu64, t->bytes_at_change);
 	append(stats->fd, line,
 	       snprintf(line, sizeof(line),
-			"{\"event\":\"transfer\",\"worker\":%u,\"index\":%u,\"connection\":\"%s\","
-			"\"method\":\"%s\",\"path\":\"%s\",\"status\":%d,\"bytes\":%" PRIu64
-			",\"complete\":%s,"
+			"{\"event\":\"transfer\",\"worker\":%u,\"index\":%u,\"generation\":%u,"
+			"\"connection\":\"%s\",\"method\":\"%s\",\"path\":\"%s\",\"status\":%d,"
+			"\"bytes\":%" PRIu64 ",\"complete\":%s,"
 			"\"path_changes\":%u,\"bytes_at_change\":%s}\n",
-			stats->worker, stats->index, quic_cid_hex(t->connection, cid),
-			escape(t->method, method, sizeof(method)),
+			stats->worker, stats->index, stats->generation,
+			quic_cid_hex(t->connection, cid), escape(t->method, method, sizeof(method)),
 			escape(t->path, path, sizeof(path)), t->status, t->bytes,
 			t->complete ? "true" : "false", t->path_changes, at_change));
 }
@@ -63,10 +63,10 @@ void stats_worker(const struct stats *s)
 
 	append(s->fd, line,
 	       snprintf(line, sizeof(line),
-			"{\"event\":\"worker\",\"worker\":%u,\"index\":%u,\"connections\":%" PRIu64
-			",\"transfers\":%" PRIu64 ",\"path_changes\":%" PRIu64
-			",\"strays\":%" PRIu64 ",\"unknown\":%" PRIu64 ",\"datagrams_in\":%" PRIu64
-			",\"datagrams_out\":%" PRIu64 "}\n",
-			s->worker, s->index, s->connections, s->transfers, s->path_changes,
-			s->strays, s->unknown, s->datagrams_in, s->datagrams_out));
+			"{\"event\":\"worker\",\"worker\":%u,\"index\":%u,\"generation\":%u,"
+			"\"connections\":%" PRIu64 ",\"transfers\":%" PRIu64
+			",\"path_changes\":%" PRIu64 ",\"strays\":%" PRIu64 ",\"unknown\":%" PRIu64
+			",\"datagrams_in\":%" PRIu64 ",\"datagrams_out\":%" PRIu64 "}\n",
+			s->worker, s->index, s->generation, s->connections, s->transfers,
+			s->path_changes, s->strays, s->unknown, s->datagrams_in, s->datagrams_out));
 }

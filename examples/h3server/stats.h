@@ -12,9 +12,10 @@
 #include <ngtcp2/ngtcp2.h>
 
 struct stats {
-	int fd;		       /* -1: nobody reads it */
-	unsigned int worker;   /* cidsteer's id, or the index */
-	unsigned int index;    /* 1 .. workers */
+	int fd;		     /* -1: nobody reads it */
+	unsigned int worker; /* cidsteer's id, or the index */
+	unsigned int index;  /* 1 .. workers */
+	uint32_t generation;
 	uint64_t connections;  /* accepted */
 	uint64_t transfers;    /* completed */
 	uint64_t path_changes; /* validated after the client's address had changed */

@@ -2,51 +2,71 @@
 /*
  * The supervisor
  *
- * Nothing passes between workers.  Each has a pipe for orders from here, and all share one
- * pipe for reports to here.  Every socket of every worker is bound before the first worker
- * serves, so that no packet finds a group that is not complete; and each is open in its own
- * worker only, because a socket lives until its last descriptor is closed, and the kernel
- * would go on handing packets to the socket of a worker that is dead.
+ *   supervisor ---- generation 0, drains ---- its workers, old binary
+ *        |`-------- generation 1, serves ---- its workers, new binary
+ *        `--------- ...
+ *
+ * A generation is one process of its own, which executes the binary that is on disk when it starts,
+ * reads certificate and key, binds sockets, starts the workers, and gives its privilege up.  What
+ * it takes to do that again is all that the supervisor keeps, and it never reads what comes from
+ * outside.  It learns by reports when a generation serves; the old ones learn from cidsteer's
+ * daemon that they drain, and end by themselves.  So a generation that does not come to serve
+ * changes nothing.
+ *
+ * One generation starts at a time.  A SIGHUP meanwhile is remembered: when that start is over,
+ * well or not, another one follows, because the binary may have changed since.
  */
 #define _GNU_SOURCE 1
 #include "h3server/supervisor.h"
 
+#include "common/quic.h"
+#include "h3server/birth.h"
+#include "h3server/privilege.h"
+#include "h3server/worker.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum child_state {
-	CHILD_NONE,
-	CHILD_STARTING,
-	CHILD_SERVES,
-	CHILD_GONE
+/* Longer than the library waits for the daemon; then a generation will never serve. */
+#define START_S 30
+
+enum generation_state {
+	GENERATION_STARTS,
+	GENERATION_SERVES,
+	GENERATION_DRAINS
 };
 
-struct child {
-	struct worker worker;
-	enum child_state state;
-	int orders; /* our end of its pipe */
+struct generation {
+	struct generation *next; /* an older one */
+	uint32_t number;
+	enum generation_state state;
 	pid_t pid;
-	pthread_t thread;
+	int orders;	/* our end of its pipe */
+	uint64_t until; /* when it has to serve */
+	int error;	/* why it was not executed; 0 */
 };
 
 struct supervisor {
-	const struct server *server;
-	const struct identity *identity;
-	struct child *children;
-	unsigned int count;
+	const struct options *options;
+	const char *program;
+	char **argv;
+	struct generation *newest;
+	uint32_t next;
 	int reports[2];
 	int signals;
+	bool first;
+	bool again; /* a SIGHUP that has started nothing yet */
 	bool stopping;
-	bool failed; /* a worker could not start */
+	bool failed; /* nobody takes new connections, and nobody asked for that */
 };
 
 static int failed(const char *what, const char *reason)
@@ -55,301 +75,234 @@ static int failed(const char *what, const char *reason)
 	return -1;
 }
 
-static void close_fd(int *fd)
+static struct generation *find(struct supervisor *s, enum generation_state state)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	struct generation *g = s->newest;
+
+	while (g && g->state != state)
+		g = g->next;
+	return g;
 }
 
-static void close_sockets(struct supervisor *s, struct child *child)
+/* A reload that failed: one line, and that nothing else has changed. */
+static void reload_failed(struct supervisor *s, const char *what, const char *reason)
 {
-	unsigned int i;
+	const struct generation *old = find(s, GENERATION_SERVES);
+	char rest[64] = "no generation serves";
 
-	for (i = 0; i < s->server->options->listeners; i++)
-		close_fd(&child->worker.sockets[i]);
+	if (old)
+		snprintf(rest, sizeof(rest), "generation %u goes on", old->number);
+	fprintf(stderr, "h3server: reload: %s%s%s; %s\n", what, reason ? ": " : "",
+		reason ? reason : "", rest);
 }
 
-/* [::]:443 leaves IPv4 to 0.0.0.0:443, if that is listed too. */
-static bool is_v6only(const struct options *options, const union addr *addr)
+/* ---- starting -------------------------------------------------------------------------------- */
+
+/* Only these reach signalfd: they have to be blocked. */
+static void signals_of(sigset_t *set)
 {
-	unsigned int i;
-
-	for (i = 0; i < options->listeners; i++)
-		if (options->listen[i].sa.sa_family == AF_INET &&
-		    addr_is_wildcard(&options->listen[i]) &&
-		    addr_port(&options->listen[i]) == addr_port(addr))
-			return true;
-	return false;
-}
-
-static int bind_sockets(struct supervisor *s, struct child *child)
-{
-	const struct options *options = s->server->options;
-	char text[ADDR_TEXT];
-	unsigned int i;
-
-	for (i = 0; i < options->listeners; i++) {
-		int fd = udp_bind(&options->listen[i], is_v6only(options, &options->listen[i]));
-
-		if (fd < 0)
-			return failed(addr_format(&options->listen[i], text), strerror(-fd));
-		child->worker.sockets[i] = fd;
-	}
-	return 0;
-}
-
-static int prepare_child(struct supervisor *s, unsigned int index)
-{
-	struct child *child = &s->children[index];
-	int orders[2];
-
-	if (pipe2(orders, O_CLOEXEC) < 0)
-		return failed("pipe", strerror(errno));
-	child->orders = orders[1];
-	child->worker.server = s->server;
-	child->worker.index = index + 1;
-	child->worker.orders = orders[0];
-	child->worker.reports = s->reports[1];
-	child->worker.is_process = !s->server->options->threads;
-	return bind_sockets(s, child);
-}
-
-/* Only these reach signalfd: they have to be blocked in every thread and process. */
-static int open_signals(struct supervisor *s)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGUSR1);
-	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return failed("sigprocmask", strerror(errno));
-	signal(SIGPIPE, SIG_IGN); /* the order to a worker that has just gone */
-	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return s->signals < 0 ? failed("signalfd", strerror(errno)) : 0;
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGCHLD);
 }
 
 static int prepare(struct supervisor *s)
 {
-	unsigned int i, j;
+	sigset_t set;
 
-	s->children = calloc(s->count, sizeof(*s->children));
-	if (!s->children)
-		return failed("start", strerror(ENOMEM));
-	for (i = 0; i < s->count; i++) {
-		s->children[i].orders = -1;
-		s->children[i].worker.orders = -1;
-		for (j = 0; j < MAX_LISTENERS; j++)
-			s->children[i].worker.sockets[j] = -1;
-	}
-	if (pipe2(s->reports, O_CLOEXEC) < 0)
+	signals_of(&set);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return failed("sigprocmask", strerror(errno));
+	signal(SIGPIPE, SIG_IGN); /* the order to a generation that has just gone */
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->signals < 0)
+		return failed("signalfd", strerror(errno));
+	if (pipe2(s->reports, O_CLOEXEC) < 0 || fcntl(s->reports[0], F_SETFL, O_NONBLOCK) < 0)
 		return failed("pipe", strerror(errno));
-	if (open_signals(s) < 0)
-		return -1;
-	for (i = 0; i < s->count; i++)
-		if (prepare_child(s, i) < 0)
-			return -1;
+	return privilege_restrict();
+}
+
+/* In the child: the same command line, the binary that has this path now. */
+static void execute(struct supervisor *s, const struct birth *birth)
+{
+	sigset_t set;
+
+	signals_of(&set);
+	signal(SIGPIPE, SIG_DFL);
+	if (birth_give(birth) == 0 && sigprocmask(SIG_UNBLOCK, &set, NULL) == 0)
+		execv(s->program, s->argv);
+	birth_report(birth, BIRTH_NOT_EXECUTED, errno);
+	_exit(127);
+}
+
+/* Returns 0, or -1 after a message. */
+static int start(struct supervisor *s, struct generation *g)
+{
+	int orders[2];
+	struct birth birth = { .generation = g->number, .first = s->first };
+
+	if (pipe2(orders, O_CLOEXEC) < 0)
+		return failed("pipe", strerror(errno));
+	birth.orders = orders[0];
+	birth.reports = s->reports[1];
+	fflush(NULL);
+	g->pid = fork();
+	if (g->pid == 0)
+		execute(s, &birth);
+	close(orders[0]);
+	if (g->pid < 0) {
+		close(orders[1]);
+		return failed("fork", strerror(errno));
+	}
+	g->orders = orders[1];
 	return 0;
 }
 
-static int print_identity(const struct worker *worker)
+static void start_generation(struct supervisor *s)
 {
-	char text[128];
+	struct generation *g = calloc(1, sizeof(*g));
 
-	if (privilege_describe(text, sizeof(text)) < 0)
-		return -1;
-	printf("worker %u: %s\n", worker->index, text);
-	fflush(stdout);
-	return 0;
-}
-
-/* In a new worker process: keep nothing that belongs to another one or to the supervisor. */
-static void keep_own(struct supervisor *s, unsigned int index)
-{
-	unsigned int i;
-
-	for (i = 0; i < s->count; i++) {
-		close_fd(&s->children[i].orders);
-		if (i == index)
-			continue;
-		close_sockets(s, &s->children[i]);
-		close_fd(&s->children[i].worker.orders);
-	}
-	close_fd(&s->reports[0]);
-	close_fd(&s->signals);
-}
-
-static int run_process(struct supervisor *s, unsigned int index)
-{
-	struct worker *worker = &s->children[index].worker;
-
-	keep_own(s, index);
-	if (privilege_drop(s->identity) < 0 || print_identity(worker) < 0)
-		return 1;
-	return worker_run(worker) < 0 ? 1 : 0;
-}
-
-static void *run_thread(void *arg)
-{
-	struct worker *worker = arg;
-
-	print_identity(worker);
-	worker_run(worker);
-	return NULL;
-}
-
-/* Returns the exit code in a new worker process, -1 everywhere else. */
-static int start_processes(struct supervisor *s)
-{
-	unsigned int i;
-
-	for (i = 0; i < s->count; i++) {
-		struct child *child = &s->children[i];
-
-		fflush(NULL);
-		child->pid = fork();
-		if (child->pid == 0)
-			return run_process(s, i);
-		if (child->pid < 0) {
-			failed("fork", strerror(errno));
+	s->again = false;
+	if (!g || (g->number = s->next, start(s, g)) < 0) {
+		if (s->first)
 			s->failed = true;
-			break;
-		}
-		child->state = CHILD_STARTING;
-	}
-	for (i = 0; i < s->count; i++) {
-		close_sockets(s, &s->children[i]);
-		close_fd(&s->children[i].worker.orders);
-	}
-	/* Supervising takes no privilege either. */
-	if (privilege_drop(s->identity) < 0)
-		s->failed = true;
-	return -1;
-}
-
-static void start_threads(struct supervisor *s)
-{
-	unsigned int i;
-
-	if (privilege_drop(s->identity) < 0) {
-		s->failed = true;
+		else
+			reload_failed(s, "no process can be started", NULL);
+		free(g);
 		return;
 	}
-	for (i = 0; i < s->count; i++) {
-		struct child *child = &s->children[i];
-		int err = pthread_create(&child->thread, NULL, run_thread, &child->worker);
-
-		if (err) {
-			failed("pthread_create", strerror(err));
-			s->failed = true;
-			return;
-		}
-		child->state = CHILD_STARTING;
-	}
+	g->until = quic_now() + START_S * NGTCP2_SECONDS;
+	g->next = s->newest;
+	s->newest = g;
+	s->first = false;
+	/* 0 means that a worker never waits. */
+	if (++s->next == 0)
+		s->next = 1;
 }
 
-static bool is_alive(const struct child *child)
+/* ---- what generations say, and how they end -------------------------------------------------- */
+
+static void serves(struct supervisor *s, struct generation *g)
 {
-	return child->state == CHILD_STARTING || child->state == CHILD_SERVES;
+	struct generation *old;
+
+	for (old = g->next; old; old = old->next)
+		old->state = GENERATION_DRAINS;
+	g->state = GENERATION_SERVES;
+	s->failed = false;
 }
 
-static void order(struct supervisor *s, char what)
+/* Returns whether there was one. */
+static bool take_report(struct supervisor *s)
 {
-	unsigned int i;
+	struct generation *g = find(s, GENERATION_STARTS);
+	struct birth_report r;
 
-	for (i = 0; i < s->count; i++)
-		if (is_alive(&s->children[i]) && write(s->children[i].orders, &what, 1) < 0 &&
-		    errno != EPIPE)
-			failed("order", strerror(errno));
+	if (read(s->reports[0], &r, sizeof(r)) != sizeof(r))
+		return false;
+	if (!g || r.generation != g->number)
+		return true;
+	if (r.event == BIRTH_SERVES)
+		serves(s, g);
+	else if (r.event == BIRTH_NOT_EXECUTED)
+		g->error = r.error;
+	return true;
 }
 
-static void stop(struct supervisor *s)
+/* "was killed by signal 9", "ended with code 1" */
+static const char *describe(int status, char text[64])
 {
-	if (!s->stopping)
-		order(s, ORDER_QUIT);
-	s->stopping = true;
-}
-
-static unsigned int count_state(const struct supervisor *s, enum child_state state)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < s->count; i++)
-		n += s->children[i].state == state;
-	return n;
-}
-
-static void print_ready(const struct supervisor *s)
-{
-	const struct options *options = s->server->options;
-	char text[ADDR_TEXT];
-	unsigned int i;
-
-	printf("h3server: serving");
-	for (i = 0; i < options->listeners; i++)
-		printf("%s %s", i ? "," : "", addr_format(&options->listen[i], text));
-	printf(" with %u worker%s%s\n", s->count, s->count == 1 ? "" : "s",
-	       options->steer ? "" : ", not steered");
-	fflush(stdout);
-}
-
-/* A worker that ends before it serves stops the server: the operator must see why. */
-static void child_gone(struct supervisor *s, struct child *child)
-{
-	if (child->state == CHILD_STARTING)
-		s->failed = true;
-	child->state = CHILD_GONE;
-}
-
-static void take_report(struct supervisor *s)
-{
-	struct worker_report r;
-	struct child *child;
-
-	if (read(s->reports[0], &r, sizeof(r)) != sizeof(r) || r.index == 0 || r.index > s->count)
-		return;
-	child = &s->children[r.index - 1];
-	if (r.event == WORKER_SERVES && child->state == CHILD_STARTING) {
-		child->state = CHILD_SERVES;
-		if (count_state(s, CHILD_SERVES) == s->count)
-			print_ready(s);
-	} else if (r.event != WORKER_SERVES && s->server->options->threads) {
-		pthread_join(child->thread, NULL);
-		child_gone(s, child);
-	}
-}
-
-static void describe_death(const struct supervisor *s, const struct child *child, int status)
-{
-	const char *rest = s->stopping ? "" : "; the others go on";
-
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "h3server: worker %u (pid %d) was killed by signal %d%s\n",
-			child->worker.index, child->pid, WTERMSIG(status), rest);
-	else if (WEXITSTATUS(status) != 0 || !s->stopping)
-		fprintf(stderr, "h3server: worker %u (pid %d) ended with code %d%s\n",
-			child->worker.index, child->pid, WEXITSTATUS(status), rest);
+		snprintf(text, 64, "was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(text, 64, "ended with code %d", WEXITSTATUS(status));
+	return text;
+}
+
+static void did_not_serve(struct supervisor *s, const struct generation *g, int status)
+{
+	bool reload = find(s, GENERATION_SERVES) || find(s, GENERATION_DRAINS);
+	char text[64], what[128];
+
+	if (s->stopping)
+		return;
+	s->failed |= !reload;
+	snprintf(what, sizeof(what), "generation %u %s before it served", g->number,
+		 describe(status, text));
+	if (g->error && reload)
+		reload_failed(s, s->program, strerror(g->error));
+	else if (g->error)
+		failed(s->program, strerror(g->error));
+	else if (reload)
+		reload_failed(s, what, NULL);
+	else if (WIFSIGNALED(status))
+		failed("start", what);
+	/* else it has said why itself */
+}
+
+static void ended(struct supervisor *s, const struct generation *g, int status)
+{
+	bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	char text[64];
+
+	if (g->state == GENERATION_STARTS) {
+		did_not_serve(s, g, status);
+		return;
+	}
+	if (s->stopping) {
+		s->failed |= !orderly;
+	} else if (orderly) {
+		printf("h3server: generation %u has drained\n", g->number);
+		fflush(stdout);
+	} else {
+		s->failed |= g->state == GENERATION_SERVES;
+		fprintf(stderr, "h3server: generation %u %s%s\n", g->number, describe(status, text),
+			g->state == GENERATION_SERVES ? "; SIGHUP starts another" : "");
+	}
 }
 
 static void reap(struct supervisor *s)
 {
-	unsigned int i;
+	struct generation **p, *g;
 	int status;
 	pid_t pid;
 
+	while (take_report(s)) /* what those who ended have said before */
+		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (i = 0; i < s->count && s->children[i].pid != pid; i++)
+		for (p = &s->newest; *p && (*p)->pid != pid; p = &(*p)->next)
 			;
-		if (i == s->count)
+		g = *p;
+		if (!g)
 			continue;
-		/* What the worker reported last may still be in the pipe. */
-		if (s->children[i].state == CHILD_SERVES)
-			describe_death(s, &s->children[i], status);
-		child_gone(s, &s->children[i]);
+		*p = g->next;
+		ended(s, g, status);
+		close(g->orders);
+		free(g);
 	}
+}
+
+/* ---- orders ---------------------------------------------------------------------------------- */
+
+static void order(struct supervisor *s, char what)
+{
+	struct generation *g;
+
+	for (g = s->newest; g; g = g->next)
+		if (write(g->orders, &what, 1) < 0 && errno != EPIPE)
+			failed("order", strerror(errno));
+}
+
+static void reload(struct supervisor *s)
+{
+	if (s->options->steer)
+		s->again = true;
+	else
+		failed("reload", "without steering new sockets would take the packets of old "
+				 "connections; nothing has changed");
 }
 
 static void take_signal(struct supervisor *s)
@@ -358,67 +311,69 @@ static void take_signal(struct supervisor *s)
 
 	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGCHLD)
+	if (info.ssi_signo == SIGCHLD) {
 		reap(s);
-	else if (info.ssi_signo == SIGUSR1)
+	} else if (info.ssi_signo == SIGUSR1) {
 		order(s, ORDER_STATS);
-	else
-		stop(s);
+	} else if (info.ssi_signo == SIGHUP) {
+		reload(s);
+	} else if (!s->stopping) {
+		order(s, ORDER_QUIT);
+		s->stopping = true;
+	}
+}
+
+/* A generation that neither serves nor ends: its workers end when their pipe does. */
+static int wait_ms(struct generation *starting)
+{
+	uint64_t now = quic_now();
+
+	if (!starting)
+		return -1;
+	if (now < starting->until)
+		return (int)((starting->until - now) / NGTCP2_MILLISECONDS) + 1;
+	kill(starting->pid, SIGKILL);
+	return -1;
 }
 
 static void supervise(struct supervisor *s)
 {
 	struct pollfd fds[2] = { { s->reports[0], POLLIN, 0 }, { s->signals, POLLIN, 0 } };
 
-	while (count_state(s, CHILD_STARTING) + count_state(s, CHILD_SERVES) > 0) {
-		if (s->failed)
-			stop(s);
-		if (poll(fds, 2, -1) < 0)
+	while (s->newest || (s->again && !s->stopping)) {
+		struct generation *starting = find(s, GENERATION_STARTS);
+
+		if (s->again && !starting && !s->stopping) {
+			start_generation(s);
+			continue;
+		}
+		if (poll(fds, 2, wait_ms(starting)) <= 0)
 			continue;
 		if (fds[0].revents)
 			take_report(s);
-		else if (fds[1].revents) /* reports first: they are older */
+		if (fds[1].revents)
 			take_signal(s);
 	}
 }
 
-static void finish(struct supervisor *s)
-{
-	unsigned int i;
-
-	for (i = 0; s->children && i < s->count; i++) {
-		close_sockets(s, &s->children[i]);
-		close_fd(&s->children[i].orders);
-		close_fd(&s->children[i].worker.orders);
-	}
-	close_fd(&s->reports[0]);
-	close_fd(&s->reports[1]);
-	close_fd(&s->signals);
-	free(s->children);
-}
-
-int supervisor_run(const struct server *server, const struct identity *identity)
+int supervisor_run(const struct options *options, char **argv)
 {
 	struct supervisor s = {
-		.server = server,
-		.identity = identity,
-		.count = server->options->workers,
+		.options = options,
+		.program = (const char *)getauxval(AT_EXECFN), /* as it was named: maybe a link */
+		.argv = argv,
+		.next = options->generation,
 		.reports = { -1, -1 },
 		.signals = -1,
+		.first = true,
+		.again = true,
 	};
-	int code = 1;
 
-	if (prepare(&s) == 0) {
-		code = -1;
-		if (server->options->threads)
-			start_threads(&s);
-		else
-			code = start_processes(&s);
-		if (code < 0) {
-			supervise(&s);
-			code = s.stopping && !s.failed ? 0 : 1;
-		}
-	}
-	finish(&s);
-	return code;
+	if (prepare(&s) < 0)
+		return 1;
+	supervise(&s);
+	close(s.reports[0]);
+	close(s.reports[1]);
+	close(s.signals);
+	return s.failed ? 1 : 0;
 }

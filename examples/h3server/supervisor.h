@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Starts the workers, as processes or as threads, and ends them. */
+/* Starts generations of workers, and ends them. */
 #ifndef H3SERVER_SUPERVISOR_H
 #define H3SERVER_SUPERVISOR_H
 
-#include "h3server/privilege.h"
-#include "h3server/worker.h"
+#include "h3server/options.h"
 
 /*
- * supervisor_run - bind all sockets, start all workers, wait until they have ended
+ * supervisor_run - the first generation, one more for each SIGHUP, until all of them are over
+ * @argv:	the command line of each generation
  *
- * Returns the exit code of the server.  In a worker process it returns too, with that
- * worker's exit code.
+ * Returns the exit code of the server.
  */
-int supervisor_run(const struct server *server, const struct identity *identity);
+int supervisor_run(const struct options *options, char **argv);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "common/quic.h"
 #include "h3server/conn.h"
+#include "h3server/steer.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -36,7 +37,7 @@ static void report(const struct worker *worker, enum worker_event event)
 {
 	struct worker_report r = { (uint16_t)worker->index, (uint16_t)event };
 
-	/* EPIPE: the supervisor is gone, and has to be told nothing any more. */
+	/* EPIPE: the generation's process is gone, and has to be told nothing any more. */
 	if (write(worker->reports, &r, sizeof(r)) < 0 && errno != EPIPE)
 		failed(worker, "report", strerror(errno));
 }
@@ -143,6 +144,7 @@ static void receive(struct worker *worker, unsigned int listener)
 		/* Anything but a datagram is an ICMP error, and those prove nothing. */
 		if (err == -EAGAIN)
 			return;
+		worker->idle = false;
 		if (!err)
 			dispatch(worker);
 	}
@@ -182,13 +184,19 @@ static void take_orders(struct worker *worker)
 {
 	char order = ORDER_QUIT;
 
-	/* The end of the pipe is the supervisor's end: nobody would ever stop us. */
+	/* The end of the pipe: nobody would ever stop us. */
 	if (read(worker->orders, &order, 1) < 0)
 		return;
-	if (order == ORDER_STATS)
+	if (order == ORDER_STATS) {
 		stats_worker(&worker->stats);
-	else
+	} else if (order == ORDER_READY) {
+		if (steer_ready(worker) == 0)
+			report(worker, WORKER_READY);
+		else
+			worker->failed = worker->stop = true;
+	} else {
 		worker->stop = true;
+	}
 }
 
 static void take_signal(struct worker *worker, int fd)
@@ -199,14 +207,8 @@ static void take_signal(struct worker *worker, int fd)
 		return;
 	if (info.ssi_signo == SIGUSR1)
 		stats_worker(&worker->stats);
-	else
+	else if (info.ssi_signo != SIGHUP)
 		worker->stop = true;
-}
-
-static void dispatch_steer(struct worker *worker)
-{
-	if (cidsteer_dispatch(worker->steer) == -ENOTCONN)
-		failed(worker, "cidsteer", "the daemon is gone; packets go on being routed");
 }
 
 static int watch(struct worker *worker, int fd, uint32_t what)
@@ -218,20 +220,30 @@ static int watch(struct worker *worker, int fd, uint32_t what)
 	return 0;
 }
 
+/* Returns NULL for no limit. */
+static struct timespec *limit_wait(const struct worker *worker, struct timespec *timeout)
+{
+	uint64_t now = quic_now(), until = worker->next_expiry, wait;
+
+	if (worker->draining && worker->drain_until < until)
+		until = worker->drain_until;
+	if (worker->draining && !worker->conns)
+		until = now; /* only to see whether a datagram has come */
+	if (until == UINT64_MAX)
+		return NULL;
+	wait = until > now ? until - now : 0;
+	timeout->tv_sec = (time_t)(wait / NGTCP2_SECONDS);
+	timeout->tv_nsec = (long)(wait % NGTCP2_SECONDS);
+	return timeout;
+}
+
 static void wait_and_serve(struct worker *worker, int signals)
 {
 	struct epoll_event events[MAX_LISTENERS + 3];
-	struct timespec timeout, *limit = NULL;
-	uint64_t now = quic_now();
+	struct timespec timeout, *limit = limit_wait(worker, &timeout);
 	int i, n;
 
-	if (worker->next_expiry != UINT64_MAX) {
-		uint64_t wait = worker->next_expiry > now ? worker->next_expiry - now : 0;
-
-		timeout.tv_sec = (time_t)(wait / NGTCP2_SECONDS);
-		timeout.tv_nsec = (long)(wait % NGTCP2_SECONDS);
-		limit = &timeout;
-	}
+	worker->idle = true;
 	n = epoll_pwait2(worker->epoll, events, MAX_LISTENERS + 3, limit, NULL);
 	for (i = 0; i < n; i++) {
 		uint32_t what = events[i].data.u32;
@@ -241,35 +253,15 @@ static void wait_and_serve(struct worker *worker, int signals)
 		else if (what == READY_ORDERS)
 			take_orders(worker);
 		else if (what == READY_STEER)
-			dispatch_steer(worker);
+			steer_dispatch(worker);
 		else
 			take_signal(worker, signals);
 	}
 	expire(worker);
 	flush(worker);
-}
-
-static int open_steer(struct worker *worker)
-{
-	const struct options *options = worker->server->options;
-	struct cidsteer_options o = CIDSTEER_OPTIONS_INIT;
-	char error[256] = "";
-	int err;
-
-	if (!options->steer)
-		return 0;
-	o.control = options->control;
-	o.generation = options->generation;
-	o.error = error;
-	o.error_size = sizeof(error);
-	err = cidsteer_open(&worker->steer, options->service, worker->sockets, options->listeners,
-			    &o);
-	if (!err)
-		return 0;
-	worker->steer = NULL;
-	fprintf(stderr, "h3server: worker %u: service %s: %s\n", worker->index, options->service,
-		error[0] ? error : strerror(-err));
-	return -1;
+	steer_state(worker);
+	if (steer_is_drained(worker))
+		worker->stop = worker->drained = true;
 }
 
 static int prepare(struct worker *worker)
@@ -285,11 +277,10 @@ static int prepare(struct worker *worker)
 	for (i = 0; i < options->listeners; i++)
 		if (watch(worker, worker->sockets[i], i) < 0)
 			return -1;
-	if (watch(worker, worker->orders, READY_ORDERS) < 0 || open_steer(worker) < 0)
+	if (watch(worker, worker->orders, READY_ORDERS) < 0 || steer_open(worker) < 0)
 		return -1;
 	if (worker->steer) {
 		length = cidsteer_cid_length(worker->steer);
-		worker->stats.worker = cidsteer_worker_id(worker->steer);
 		if (watch(worker, cidsteer_fd(worker->steer), READY_STEER) < 0)
 			return -1;
 	}
@@ -297,7 +288,7 @@ static int prepare(struct worker *worker)
 	return worker->cids ? 0 : failed(worker, "start", strerror(ENOMEM));
 }
 
-/* The signals are blocked already, by the supervisor. */
+/* The signals are blocked already, in every process of the server. */
 static int open_signals(struct worker *worker)
 {
 	sigset_t set;
@@ -309,6 +300,7 @@ static int open_signals(struct worker *worker)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGHUP);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0 || watch(worker, fd, READY_SIGNAL) < 0)
 		worker->stop = true;
@@ -333,11 +325,14 @@ static void finish(struct worker *worker)
 	free(worker->datagram);
 }
 
-static void print_summary(const struct stats *s, unsigned int index)
+static void print_summary(const struct worker *worker)
 {
-	printf("worker %u: %" PRIu64 " connections, %" PRIu64 " transfers, %" PRIu64
+	const struct stats *s = &worker->stats;
+
+	printf("worker %u%s: %" PRIu64 " connections, %" PRIu64 " transfers, %" PRIu64
 	       " path changes, %" PRIu64 " strays, %" PRIu64 " unknown\n",
-	       index, s->connections, s->transfers, s->path_changes, s->strays, s->unknown);
+	       worker->index, worker->drained ? ", drained" : "", s->connections, s->transfers,
+	       s->path_changes, s->strays, s->unknown);
 	fflush(stdout);
 }
 
@@ -349,6 +344,7 @@ int worker_run(struct worker *worker)
 	worker->stats.fd = worker->server->stats;
 	worker->stats.worker = worker->index;
 	worker->stats.index = worker->index;
+	worker->stats.generation = worker->server->generation;
 	if (prepare(worker) < 0) {
 		finish(worker);
 		report(worker, WORKER_FAILED);
@@ -358,11 +354,13 @@ int worker_run(struct worker *worker)
 	report(worker, WORKER_SERVES);
 	while (!worker->stop)
 		wait_and_serve(worker, signals);
+	if (worker->drained)
+		report(worker, WORKER_DRAINED);
 	finish(worker);
 	if (signals >= 0)
 		close(signals);
 	stats_worker(&worker->stats);
-	print_summary(&worker->stats, worker->index);
+	print_summary(worker);
 	report(worker, WORKER_ENDED);
-	return 0;
+	return worker->failed ? -1 : 0;
 }

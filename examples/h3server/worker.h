@@ -12,22 +12,27 @@
 
 #define RESET_SECRET_BYTES 32
 
-/* What all workers share; none of them changes it. */
+/* What all workers of a generation share; none of them changes it. */
 struct server {
 	const struct options *options;
 	gnutls_certificate_credentials_t credentials;
+	uint32_t generation;
+	bool first;				  /* of this server; there were no workers before */
 	uint8_t reset_secret[RESET_SECRET_BYTES]; /* key of stateless reset tokens */
 	int root;				  /* directory of --root, or -1 */
 	int stats;				  /* file of --stats, or -1 */
 };
 
-/* Orders from the supervisor, one byte each. */
+/* Orders, one byte each: from the supervisor to a generation, from there to its workers. */
 #define ORDER_QUIT 'q'
+#define ORDER_READY 'r' /* to workers only: all of them serve */
 #define ORDER_STATS 's'
 
-/* Messages to the supervisor; short enough for a pipe to keep them whole. */
+/* Messages to the generation's process; short enough for a pipe to keep them whole. */
 enum worker_event {
 	WORKER_SERVES = 1,
+	WORKER_READY,
+	WORKER_DRAINED, /* it will end, because nothing is left to do */
 	WORKER_FAILED,
 	WORKER_ENDED
 };
@@ -40,12 +45,18 @@ struct worker {
 	const struct server *server;
 	unsigned int index;	    /* 1 .. workers */
 	int sockets[MAX_LISTENERS]; /* in the order of --listen */
-	int orders;		    /* pipe; its end means that the supervisor is gone */
+	int orders;		    /* pipe; its end means that nobody is there to give any */
 	int reports;		    /* pipe */
 	bool is_process;	    /* has signals of its own */
 	bool stop;
+	bool failed; /* it ends, and not as it should */
 
 	struct cidsteer *steer; /* NULL with --no-steer */
+	bool connected;		/* to the daemon */
+	bool draining;
+	bool drained;
+	bool idle;	      /* no datagram came in this round */
+	uint64_t drain_until; /* UINT64_MAX: as long as connections last */
 	struct cids *cids;
 	struct conn *conns;   /* all */
 	struct conn *touched; /* those that may have something to send */
@@ -55,7 +66,7 @@ struct worker {
 	struct stats stats;
 };
 
-/* worker_run - serve until told to stop; returns 0, or -1 after a message */
+/* worker_run - serve until told to stop, or drained; returns 0, or -1 after a message */
 int worker_run(struct worker *worker);
 
 /* Sends from the socket that @local belongs to. */
