@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck disable=SC1091 # words are meant to be split; names are used by who sources this
+# shellcheck disable=SC1091,SC2119 # words are meant to be split; names are used by who sources this
 # The programs load, are described, and go away again, without and with the daemon.
 . "$(dirname "$0")/../../selftests/lib.sh"
 

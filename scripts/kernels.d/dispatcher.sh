@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck disable=SC1091,SC2034 # words are meant to be split; names are used by who sources this
+# shellcheck disable=SC2317,SC1091,SC2034 # words are meant to be split; names are used by who sources this
 # cs_xdp shares the hook with xdp-filter, through libxdp's dispatcher, whoever came first.
 # A host under lockdown refuses the dispatcher, so this is tried in guests only.
 . "$(dirname "$0")/../../selftests/lib.sh"

@@ -184,6 +184,7 @@ int bench_index(struct sk_reuseport_md *md)
 	const __u8 *data = md->data;
 	__u32 slot;
 
+	cs_keep_types();
 	data += sizeof(struct udphdr) + CS_SHORT_HEADER_DCID;
 	if (data + 1 > (const __u8 *)md->data_end)
 		return SK_PASS;

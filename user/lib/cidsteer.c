@@ -276,7 +276,7 @@ static int take_all(struct cidsteer *handle)
 	if (err == -EAGAIN && is_connected(handle)) {
 		err = batch_flush(handle, 0);
 		if (!err && handle->ready)
-			err = session_ready(handle, 0);
+			session_ready(handle, 0);
 	}
 	return had && handle->control < 0 ? -ENOTCONN : 0;
 }
