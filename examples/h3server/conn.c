@@ -64,15 +64,17 @@ static int path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path 
 			   ngtcp2_path_validation_result result, void *user)
 {
 	struct conn *conn = conn_of(user);
-	union addr peer = { 0 };
+	union addr local = { 0 }, peer = { 0 };
 
 	(void)flags;
 	if (result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS ||
 	    !ngtcp2_path_eq(path, ngtcp2_conn_get_path(quic)))
 		return 0;
+	memcpy(&local, path->local.addr, path->local.addrlen);
 	memcpy(&peer, path->remote.addr, path->remote.addrlen);
-	if (addr_equal(&peer, &conn->peer))
+	if (addr_equal(&local, &conn->local) && addr_equal(&peer, &conn->peer))
 		return 0;
+	conn->local = local;
 	conn->peer = peer;
 	conn->worker->stats.path_changes++;
 	if (conn->worker->steer)
@@ -176,6 +178,7 @@ void conn_accept(struct worker *worker, const ngtcp2_pkt_hd *hd, struct udp_data
 	h3_init(&conn->h3, start_http);
 	conn->worker = worker;
 	conn->first_dcid = hd->dcid;
+	conn->local = datagram->local;
 	conn->peer = datagram->remote;
 	conn->expiry = UINT64_MAX;
 	conn_link(conn);

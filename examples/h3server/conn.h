@@ -36,7 +36,8 @@ struct conn {
 	uint64_t expiry;
 	struct cid_entry *cids;
 	ngtcp2_cid first_dcid; /* the client's choice: the name of this connection in the stats */
-	union addr peer;       /* where its client was validated last */
+	union addr local;      /* the path that was validated last: here, */
+	union addr peer;       /* and there */
 	struct request *requests;
 
 	ngtcp2_path_storage close_path;
