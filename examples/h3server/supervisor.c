@@ -52,6 +52,7 @@ struct generation {
 	pid_t pid;
 	int orders;	/* our end of its pipe */
 	uint64_t until; /* when it has to serve */
+	bool late;	/* it did not, and was killed */
 	int error;	/* why it was not executed; 0 */
 };
 
@@ -230,8 +231,12 @@ static void did_not_serve(struct supervisor *s, const struct generation *g, int 
 	if (s->stopping)
 		return;
 	s->failed |= !reload;
-	snprintf(what, sizeof(what), "generation %u %s before it served", g->number,
-		 describe(status, text));
+	if (g->late)
+		snprintf(text, sizeof(text), "did not serve within %u s", START_S);
+	else
+		describe(status, text);
+	snprintf(what, sizeof(what), "generation %u %s%s", g->number, text,
+		 g->late ? "" : " before it served");
 	if (g->error && reload)
 		reload_failed(s, s->program, strerror(g->error));
 	else if (g->error)
@@ -332,6 +337,7 @@ static int wait_ms(struct generation *starting)
 		return -1;
 	if (now < starting->until)
 		return (int)((starting->until - now) / NGTCP2_MILLISECONDS) + 1;
+	starting->late = true;
 	kill(starting->pid, SIGKILL);
 	return -1;
 }
