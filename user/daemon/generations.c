@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
@@ -160,8 +161,10 @@ static int make_active(struct workers *workers, __u32 service, __u32 generation)
 {
 	int err = set_states(workers, service, generation, false, CS_WORKER_ACTIVE);
 
+	CS_POINT("reload"); /* both generations are active */
 	if (!err)
 		err = write_ring(workers, service, generation);
+	CS_POINT("reload"); /* the ring has the new one */
 	if (!err)
 		err = set_states(workers, service, generation, true, CS_WORKER_DRAINING);
 	return err;

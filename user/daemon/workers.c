@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "daemon/admit.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
@@ -166,6 +167,7 @@ static int start_worker(struct worker *worker, struct listener **listener, const
 	}
 	if (err)
 		return err;
+	CS_POINT("registration"); /* sockets can be chosen, and no worker has them */
 	err = routes_start(worker);
 	if (!err)
 		err = loop_watch(all->loop, &worker->process);
@@ -175,6 +177,7 @@ static int start_worker(struct worker *worker, struct listener **listener, const
 	err = entry_write(worker);
 	if (!err && worker->value.state == CS_WORKER_ACTIVE)
 		err = ring_join(worker);
+	CS_POINT("registration"); /* in the ring, and not told */
 	if (!err)
 		err = generation_entered(worker);
 	if (err)

@@ -22,6 +22,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "lib/internal.h"
 
 #define USAGE_BYTES (CS_MAX_SERVICE_WORKERS * sizeof(struct cs_usage))
@@ -272,6 +273,7 @@ static int send_register(struct cidsteer *handle, int timeout_ms)
 		return say(handle, err, line);
 	}
 	handle->registering = true;
+	CS_POINT("register"); /* asked, and not answered */
 	return 0;
 }
 
@@ -437,6 +439,7 @@ int session_ready(struct cidsteer *handle, int timeout_ms)
 		session_lost(handle);
 	if (err)
 		return err;
+	CS_POINT("ready"); /* said, and not answered */
 	handle->ready = false;
 	while (timeout_ms && !err && handle->done != request.serial)
 		err = session_take(handle, timeout_ms);
