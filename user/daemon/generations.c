@@ -96,6 +96,7 @@ void generation_drains(struct worker *worker)
 {
 	__u32 seconds = worker_service(worker)->drain_seconds;
 
+	worker->drain_seconds = seconds;
 	worker->drain_end = seconds ? now_ms() + seconds * 1000ULL : 0;
 }
 
@@ -248,7 +249,7 @@ static void look_after(struct worker *worker)
 	if (worker->drain_end && now_ms() >= worker->drain_end) {
 		log_line("%s: worker %u (pid %u) has drained for %u s: expelled",
 			 worker_service(worker)->value.name, worker->id, worker->value.pid,
-			 worker_service(worker)->drain_seconds);
+			 worker->drain_seconds);
 		workers_expel(worker->all, worker->id, &error);
 	} else if (routes != worker->told_routes) {
 		worker->all->tell(worker);
