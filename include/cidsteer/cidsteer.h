@@ -174,8 +174,8 @@ int cidsteer_report_path_change(struct cidsteer *handle);
  * worker of the generation becomes active, all others of the service drain.  With generation 0 it
  * does nothing.
  *
- * Returns 0, -ESTALE (a newer generation is ready: this one drains), -ECHILD, -ENOTCONN (the daemon
- * is gone; it is told when it is back), or -ETIMEDOUT.
+ * Returns 0, -ESTALE (a newer generation is ready: this one drains; or this worker was expelled),
+ * -ECHILD, -ENOTCONN (the daemon is gone; it is told when it is back), or -ETIMEDOUT.
  */
 int cidsteer_ready(struct cidsteer *handle);
 
@@ -184,7 +184,7 @@ int cidsteer_ready(struct cidsteer *handle);
  *
  * Issued IDs stay routable, more may be issued, until cidsteer_close().
  * Returns 0, -ESTALE (it was expelled), -ECHILD, -ENOTCONN (the daemon is gone; it is told when it
- * is back; or this worker was expelled), or -ETIMEDOUT.
+ * is back), or -ETIMEDOUT.
  */
 int cidsteer_drain(struct cidsteer *handle);
 
@@ -207,9 +207,9 @@ int cidsteer_fd(const struct cidsteer *handle);
  *   CIDSTEER_REISSUE  issue every ID that is alive again, provisional ones as such: the worker is
  *              new to the daemon, or IDs could not be issued meanwhile.  -EEXIST then says that
  *              the ID is routed already
- *   -ENOTCONN  the connection has just ended.  The daemon went away: no emergency, packets go on
- *              being routed and, in a service with a shared table, issue and retire go on; or this
- *              worker was expelled: see cidsteer_get_state()
+ *   -ENOTCONN  the daemon has just gone away: no emergency, packets go on being routed and, in a
+ *              service with a shared table, issue and retire go on
+ *   -ESTALE    this worker has just been declared dead (CIDSTEER_EXPELLED): close, and open again
  *   -ECHILD    this handle belongs to the parent process
  */
 int cidsteer_dispatch(struct cidsteer *handle);

@@ -389,7 +389,7 @@ static int take_state(struct cidsteer *handle, const struct cs_msg_state *state)
 	if (state->state != CS_WORKER_DEAD)
 		return 0;
 	end(handle);
-	return -ENOTCONN;
+	return -ESTALE;
 }
 
 /* A daemon that answers wrong is given up: what it did is not known. */
@@ -413,7 +413,7 @@ int session_take(struct cidsteer *handle, int timeout_ms)
 	int received, err;
 
 	if (handle->control < 0)
-		return -ENOTCONN;
+		return handle->state.state == CS_WORKER_DEAD ? -ESTALE : -ENOTCONN;
 	if (handle->registering) {
 		err = take_answer(handle, timeout_ms);
 		if (err && err != -EAGAIN)
