@@ -3,9 +3,17 @@
 # Traffic that goes on while something is done, in which no packet may be lost.  Workers a and b of
 # service $TRAFFIC_SERVICE at $TRAFFIC_TO have issued the connection IDs in $ids; XDP is attached.
 
+TRAFFIC_FROM=${TRAFFIC_FROM:-client}
 TRAFFIC_SERVICE=${TRAFFIC_SERVICE:-h3}
 TRAFFIC_TO=${TRAFFIC_TO:-10.9.1.1:443}
 TRAFFIC_COUNT=${TRAFFIC_COUNT:-50} # packets for each ID at a time
+
+# lossless NS DEV: a veth that is full (256 packets, while its peer's XDP has no processor) makes the
+# sender wait.  It does so only below a qdisc, and since Linux 6.16; else it drops.
+lossless()
+{
+	tc -n "$1" qdisc replace dev "$2" root pfifo limit 100000 || bail "qdisc of $2"
+}
 
 # Packets whose every DCID is issued, from ever new ports, until the file "stop" is there; "sent"
 # then has their number.
@@ -17,7 +25,7 @@ generate()
 	until [ -e "$WORK/stop" ]; do
 		wait_for all_is_read || break
 		# shellcheck disable=SC2086 # IDs
-		now=$(send client --to "$TRAFFIC_TO" --ports 10 --count "$TRAFFIC_COUNT" $ids) || break
+		now=$(send "$TRAFFIC_FROM" --to "$TRAFFIC_TO" --ports 10 --count "$TRAFFIC_COUNT" $ids) || break
 		sent=$((sent + now))
 	done
 	echo $sent >"$WORK/sent"

@@ -428,6 +428,13 @@ static void do_drain(const char *argument)
 	puts(result(cidsteer_drain(current->handle)));
 }
 
+/* ready: this generation takes over. */
+static void do_ready(const char *argument)
+{
+	(void)argument;
+	puts(result(cidsteer_ready(current->handle)));
+}
+
 static void do_dispatch(const char *argument)
 {
 	(void)argument;
@@ -627,6 +634,7 @@ static const struct {
 	{ "use", do_use },
 	{ "path", do_path },
 	{ "drain", do_drain },
+	{ "ready", do_ready },
 	{ "dispatch", do_dispatch },
 	{ "state", do_state },
 	{ "close", do_close },
