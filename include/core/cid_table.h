@@ -203,7 +203,12 @@ static inline int cs_table_remove(const struct cs_table *table, __u64 tag, __u32
 	return -ENOENT;
 }
 
-/* Empties each word of @worker, pending or not, in @count buckets from @first on. */
+/*
+ * Empties each word of @worker, pending or not, in @count buckets from @first on.
+ *
+ * The daemon stores `buried`, then this loads; the worker swaps a word, then loads `buried`: one
+ * of the two sees the other only if all four are SEQ_CST.
+ */
 static inline __u32 cs_table_sweep(const struct cs_table *table, __u32 first, __u32 count,
 				   __u32 worker)
 {
@@ -213,7 +218,7 @@ static inline __u32 cs_table_sweep(const struct cs_table *table, __u32 first, __
 		__u64 *word = cs_bucket_words(table, index);
 
 		for (int i = 0; i < CS_BUCKET_ROUTES; i++) {
-			__u64 found = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
+			__u64 found = __atomic_load_n(&word[i], __ATOMIC_SEQ_CST);
 
 			if ((found & CS_WORKER_MASK) == worker && cs_word_swap(&word[i], found, 0))
 				swept += !(found & CS_PENDING);

@@ -91,9 +91,10 @@ static __u64 tag_of(const struct routes *routes, const uint8_t *bytes, size_t le
 	return cs_tag(cs_cid_hash(routes->key, &cid));
 }
 
+/* SEQ_CST: see cs_table_sweep(). */
 static bool is_buried(const struct routes *routes)
 {
-	return __atomic_load_n(&routes->usage->buried, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&routes->usage->buried, __ATOMIC_SEQ_CST);
 }
 
 /* What is inserted while the daemon buries this worker may come behind its sweep. */
