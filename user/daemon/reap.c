@@ -13,16 +13,10 @@
 /* Buckets that one piece of sweeping looks at: some hundred microseconds. */
 #define SWEEP_BUCKETS 4096
 
-/* Its provisional routes are swept: the service may have as many others.  The line is the worker's
- * to write, so what it says is believed up to the share.
- */
 static void return_share(struct service *service, __u32 line)
 {
-	__u64 count = __atomic_exchange_n(&service->usage[line].provisional, 0, __ATOMIC_RELAXED);
-	__u64 share = routes_share(service->value.max_cids);
-
-	__atomic_fetch_sub(&service->usage[0].provisional, count < share ? count : share,
-			   __ATOMIC_RELAXED);
+	routes_return_share(&service->usage[0], &service->usage[line],
+			    routes_share(service->value.max_cids));
 }
 
 void worker_return_share(const struct worker *worker)
