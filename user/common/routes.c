@@ -94,7 +94,7 @@ static __u64 tag_of(const struct routes *routes, const uint8_t *bytes, size_t le
 /* SEQ_CST: see cs_table_sweep(). */
 static bool is_buried(const struct routes *routes)
 {
-	return __atomic_load_n(&routes->usage->buried, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&routes->usage->buried, __ATOMIC_SEQ_CST); /* model: read */
 }
 
 /* What is inserted while the daemon buries this worker may come behind its sweep. */
@@ -102,12 +102,13 @@ static int insert(struct routes *routes, __u64 tag, __u32 limit)
 {
 	int err;
 
-	if (is_buried(routes))
+	if (is_buried(routes)) /* model: before */
 		return -ESTALE;
-	err = cs_table_insert(&routes->table, tag, routes->worker, limit);
+	err = cs_table_insert(&routes->table, tag, routes->worker, limit); /* model: table */
+	/* model: after */
 	if (err || !is_buried(routes))
 		return err;
-	cs_table_remove(&routes->table, tag, routes->worker);
+	cs_table_remove(&routes->table, tag, routes->worker); /* model: undo */
 	return -ESTALE;
 }
 
@@ -199,7 +200,7 @@ int routes_retire(struct routes *routes, const uint8_t *cid, size_t len)
 	if (!len || len > CS_MAX_CID)
 		return -EINVAL;
 	tag = tag_of(routes, cid, len);
-	err = cs_table_remove(&routes->table, tag, routes->worker);
+	err = cs_table_remove(&routes->table, tag, routes->worker); /* model: remove */
 	if (err)
 		return err;
 	if (set_remove(routes, tag)) {

@@ -35,7 +35,7 @@ static void settle_usage(struct service *service, __u32 line)
 	sum->strays += gone->strays;
 	sum->path_changes += gone->path_changes;
 	return_share(service, line);
-	memset(gone, 0, sizeof(*gone));
+	memset(gone, 0, sizeof(*gone)); /* model: clear */
 	service->usage_taken[line] = false;
 }
 
@@ -62,7 +62,7 @@ static void free_worker(struct worker *worker)
 	if (worker->holder)
 		*worker->holder = NULL;
 	all->worker[worker->id] = NULL;
-	id_give_back(all, worker->id);
+	id_give_back(all, worker->id); /* model: free */
 	free(worker);
 }
 
@@ -79,6 +79,7 @@ static void log_swept(struct worker *worker)
 /* A worker whose table is not shared has nothing to write with. */
 static bool may_still_write(const struct worker *worker)
 {
+	/* model: wait */
 	return !worker->gone && worker_service(worker)->value.shared_table;
 }
 
@@ -87,7 +88,7 @@ static void sweep_some(struct worker *worker)
 	const struct cs_table *table = &worker_service(worker)->table;
 
 	worker->swept += cs_table_sweep(table, worker->sweep_next, SWEEP_BUCKETS, worker->id);
-	worker->sweep_next += SWEEP_BUCKETS;
+	worker->sweep_next += SWEEP_BUCKETS; /* model: piece */
 	if (worker->sweep_next <= table->mask)
 		return;
 	worker->sweeping = false;
@@ -117,7 +118,7 @@ static void begin_sweep(struct worker *worker)
 {
 	worker->all->sweeping += !worker->sweeping;
 	worker->sweeping = true;
-	worker->sweep_next = 0;
+	worker->sweep_next = 0; /* model: start */
 }
 
 void workers_bury(struct worker *worker)
@@ -129,6 +130,7 @@ void workers_bury(struct worker *worker)
 		return;
 	worker->dead = true;
 	worker->value.state = CS_WORKER_DEAD;
+	/* model: mark */
 	__atomic_store_n(&service->usage[worker->value.usage].buried, 1, __ATOMIC_SEQ_CST);
 	/* First out of the ring, so that new connections never find it dead. */
 	if (active) {
@@ -156,10 +158,10 @@ void worker_process_ended(struct source *source, uint32_t events)
 	struct worker *worker = (struct worker *)source;
 
 	(void)events;
-	worker->gone = true;
+	worker->gone = true; /* model: gone */
 	close_process(worker);
 	if (!worker->dead)
 		workers_bury(worker);
 	else
-		begin_sweep(worker); /* once more: it could write until now */
+		begin_sweep(worker); /* once more: it could write until now; model: again */
 }
