@@ -25,6 +25,15 @@ void worker_return_share(const struct worker *worker)
 	return_share(&worker->all->service[worker->value.service], worker->value.usage);
 }
 
+static bool is_without_workers(const struct service *service)
+{
+	for (__u32 line = 1; line < CS_MAX_SERVICE_WORKERS; line++) {
+		if (service->usage_taken[line])
+			return false;
+	}
+	return true;
+}
+
 /* Adds a departed worker's line to line 0. */
 static void settle_usage(struct service *service, __u32 line)
 {
@@ -38,6 +47,9 @@ static void settle_usage(struct service *service, __u32 line)
 	return_share(service, line);
 	memset(gone, 0, sizeof(*gone)); /* model: clear */
 	service->usage_taken[line] = false;
+	/* A process that was killed between a line and line 0 has left them apart: they meet here. */
+	if (is_without_workers(service))
+		sum->provisional = 0;
 }
 
 static void close_process(struct worker *worker)
