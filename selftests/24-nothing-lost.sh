@@ -42,22 +42,36 @@ say_seed()
 
 declare -A load=() # address -> pid
 
+# start_load CONNECTIONS PATH OPTION...: half of them over each IP version; returns when so many are
+# there.
 start_load()
 {
-	local to
+	local connections=$1 path=$2 before to
+	shift 2
 
+	before=$(connections)
 	for to in 10.9.1.1 fd09:1::1; do
-		(exec_in_ns client "$BUILD/h3client" --busy $((CONNECTIONS / 2)) --seconds 3000 \
-			--change-every 2000 --requests 3 --rate 10000 --json "$to" 443 /bytes/15000 \
-			>"$WORK/load-$to.json" 2>"$WORK/load-$to.err") &
+		(exec_in_ns client "$BUILD/h3client" --busy $((connections / 2)) --seconds 3000 "$@" \
+			--json "$to" 443 "$path" >"$WORK/load-$to.json" 2>"$WORK/load-$to.err") &
 		load[$to]=$!
 	done
-	wait_for all_connected
+	wait_for has_connections $((before + connections))
 }
 
-all_connected()
+connections()
 {
-	[ "$(grep -c '"event":"connection"' "$SERVER_DIR/stats")" -ge $CONNECTIONS ]
+	grep -c '"event":"connection"' "$SERVER_DIR/stats"
+}
+
+has_connections()
+{
+	[ "$(connections)" -ge "$1" ]
+}
+
+# Connections that last six seconds and move twice in them.
+start_moving_load()
+{
+	start_load $CONNECTIONS /bytes/15000 --change-every 2000 --requests 3 --rate 10000
 }
 
 # stop_load: transfers that were under way end; the totals are then in $totals.
@@ -513,9 +527,20 @@ connections_of()
 	done | sort -u
 }
 
+# Most of these connections are in their handshake when the server is reloaded.
+handshakes_survive()
+{
+	start_load 60 /bytes/1000 --requests 1
+	reloads
+	stop_load
+	check "$(load_sum connections) connections with one request each were made meanwhile" \
+		test "$(load_sum connections)" -gt 120
+	is "of these, broken" "$(load_sum broken)" 0
+}
+
 nothing_is_lost()
 {
-	start_load
+	start_moving_load
 	reloads
 	udp_workers_die
 	daemons_die
@@ -533,7 +558,7 @@ only_the_killed_end()
 	local n all=$((2 * TIMES)) broken theirs
 
 	h3_killed=() h3_ids=()
-	start_load
+	start_moving_load
 	for ((n = 1; n <= all; n++)); do
 		event "a worker is killed while it serves, $n of $all" killed_serving
 		generation=$((generation + 1))
@@ -551,6 +576,7 @@ only_the_killed_end()
 
 say_seed
 set_up
+handshakes_survive
 nothing_is_lost
 only_the_killed_end
 stopped_in_issue "before it writes" 1
