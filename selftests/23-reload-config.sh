@@ -110,10 +110,18 @@ is "the new listener is steered" "$(count c own)" 100
 # back_to NUMBER: a new daemon has so many of the workers back.
 back_to()
 {
+	local before
+
 	stop_daemon KILL
-	said=$(wc -l <"$DAEMON_LOG")
-	start_daemon && wait_for eval '[ "$(tail -n +$((said + 1)) "$DAEMON_LOG" | grep -c "is back")" = '"$1"' ]'
+	before=$(grep -c "is back" "$DAEMON_LOG")
+	start_daemon && wait_for are_back $((before + $1))
 }
+
+are_back()
+{
+	[ "$(grep -c "is back" "$DAEMON_LOG")" = "$1" ]
+}
+
 under_traffic "a new daemon has those back that were there before the listener, too" back_to 3
 with "a listener is removed from a service with workers" <<<"$first"
 reset c

@@ -175,7 +175,7 @@ dies()
 	kill -9 "$pid" || return 1
 	logged "worker [0-9]+ \(pid $pid\) is gone" || return 1
 	ms=$(((${EPOCHREALTIME/./} - start) / 1000))
-	took_ms+=($ms)
+	took_ms+=("$ms")
 	id=$(sed -n "s/.*worker \([0-9]*\) (pid $pid) is gone.*/\1/p" "$DAEMON_LOG" | tail -1)
 	echo "worker $id, pid $pid, $ms ms"
 	killed[$state]=$((${killed[$state]:-0} + 1))

@@ -184,7 +184,7 @@ static inline int cs_table_insert(const struct cs_table *table, __u64 tag, __u32
 		if (cs_word_swap(word, 0, final | CS_PENDING)) /* model: pend */
 			break;
 	}
-	CS_TABLE_POINT("issue"); /* pending */
+	CS_TABLE_POINT("issue");	   /* pending */
 	cs_table_look(table, tag, &sight); /* model: again */
 	if (sight.same > 1) {
 		cs_word_swap(word, final | CS_PENDING, 0); /* model: undo */

@@ -269,7 +269,8 @@ Test(lib, a_share_that_nobody_gives_back_is_free_when_all_workers_have_gone)
 	__atomic_store_n(&usage[0].provisional, SHARE, __ATOMIC_RELAXED);
 	check(cidsteer_issue_provisional(worker, cid_number(1), 8) == -EDQUOT, "it is lost");
 	cidsteer_close(worker);
-	check(eventually(!__atomic_load_n(&usage[0].provisional, __ATOMIC_RELAXED)), "it stays lost");
+	check(eventually(!__atomic_load_n(&usage[0].provisional, __ATOMIC_RELAXED)),
+	      "it stays lost");
 	worker = open_worker("fewtold");
 	check(!cidsteer_issue_provisional(worker, cid_number(1), 8), "issue");
 	cidsteer_close(worker);

@@ -106,7 +106,7 @@ static int insert(struct routes *routes, __u64 tag, __u32 limit)
 
 	if (is_buried(routes)) /* model: before */
 		return -ESTALE;
-	CS_POINT("issue"); /* nothing is written */
+	CS_POINT("issue");						   /* nothing is written */
 	err = cs_table_insert(&routes->table, tag, routes->worker, limit); /* model: table */
 	CS_POINT("issue"); /* committed, and not in the accounts */
 	/* model: after */
@@ -204,7 +204,7 @@ int routes_retire(struct routes *routes, const uint8_t *cid, size_t len)
 	if (!len || len > CS_MAX_CID)
 		return -EINVAL;
 	tag = tag_of(routes, cid, len);
-	CS_POINT("retire"); /* nothing is written */
+	CS_POINT("retire");					    /* nothing is written */
 	err = cs_table_remove(&routes->table, tag, routes->worker); /* model: remove */
 	if (err)
 		return err;

@@ -47,7 +47,8 @@ static void settle_usage(struct service *service, __u32 line)
 	return_share(service, line);
 	memset(gone, 0, sizeof(*gone)); /* model: clear */
 	service->usage_taken[line] = false;
-	/* A process that was killed between a line and line 0 has left them apart: they meet here. */
+	/* A process that was killed between a line and line 0 has left them apart: they meet here.
+	 */
 	if (is_without_workers(service))
 		sum->provisional = 0;
 }
