@@ -44,6 +44,15 @@ static bool uses_our_maps(const struct plane *plane, int prog_fd)
 	return false;
 }
 
+/* The pinned program is known without leave to open others by their ids. */
+static bool is_pinned(const struct plane *plane, __u32 prog_id)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(plane->xdp, &info, &len) && info.id == prog_id;
+}
+
 static enum attach_state judge(const struct plane *plane, int prog_fd, const char *name)
 {
 	if (strcmp(name, prog_name))
@@ -108,7 +117,7 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 	if (!info->prog_id)
 		return 0;
 	info->mode = query.attach_mode == XDP_ATTACHED_SKB ? ATTACH_GENERIC : ATTACH_NATIVE;
-	info->state = ATTACH_OTHER;
+	info->state = is_pinned(plane, info->prog_id) ? ATTACH_OURS : ATTACH_OTHER;
 	fd = bpf_prog_get_fd_by_id(info->prog_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
 		return 0;
@@ -120,9 +129,10 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 }
 
 /*
- * Behind libxdp's dispatcher, which takes a program that it loads itself, as an extension.
- * libxdp answers a kernel without extensions by attaching a single XDP program, over the same
- * maps; then that program is not the pinned one, but does the same.
+ * Behind libxdp's dispatcher, which takes a program that it loads itself, as an extension, and
+ * wants CAP_SYS_ADMIN, to see who is there.  libxdp answers a kernel without extensions by
+ * attaching a single XDP program, over the same maps; then that program is not the pinned one, but
+ * does the same.
  */
 static int attach_libxdp(const struct plane *plane, int ifindex, enum attach_mode mode)
 {
@@ -158,7 +168,7 @@ static int attach_mode(const struct plane *plane, int ifindex, enum attach_mode 
 	int err;
 
 	plane_libbpf_forget();
-	err = attach_libxdp(plane, ifindex, mode);
+	err = plane_may_open_by_id() ? attach_libxdp(plane, ifindex, mode) : -EPERM;
 	if (!err)
 		return 0;
 	plane_libbpf_forget();
@@ -174,6 +184,17 @@ static bool is_refusal(int err)
 static int attach_refused(const char *interface, int err, const struct attach_info *info,
 			  struct error *error)
 {
+	char missing[PLANE_MISSING];
+
+	if ((err == -EBUSY || err == -EEXIST) && !*info->prog_name)
+		return error_set(error, -EBUSY,
+				 "%s: program %u is at the XDP hook already; whose it is only "
+				 "CAP_SYS_ADMIN may see: cidsteer attach %s, as root, will say",
+				 interface, info->prog_id, interface);
+	if (err == -EPERM && *plane_missing(missing))
+		return error_set(error, err,
+				 "%s: not permitted: this process lacks %s: see cidsteerd(8)",
+				 interface, missing);
 	if (err == -EBUSY || err == -EEXIST)
 		return error_set(
 			error, -EBUSY,
@@ -210,11 +231,14 @@ int attach_interface(const struct plane *plane, const char *interface, enum atta
 
 void attach_describe(const char *interface, const struct attach_info *info, struct error *line)
 {
-	error_set(line, 0, "%s: attached, %s%s", interface,
+	const char *alone = plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
+						     "libxdp's dispatcher needs CAP_SYS_ADMIN";
+
+	error_set(line, 0, "%s: attached, %s%s%s", interface,
 		  info->mode == ATTACH_GENERIC ? "generic" : "native",
 		  info->dispatcher ? "" :
-				     "; alone: no other XDP program can share this hook, because "
-				     "libxdp's dispatcher is not there");
+				     "; alone: no other XDP program can share this hook, because ",
+		  info->dispatcher ? "" : alone);
 }
 
 void attach_configured(const struct plane *plane, const struct config *config,

@@ -58,9 +58,23 @@ int plane_repin(const struct plane *plane, int fd, const char *name); /* in plac
 int plane_unpin_all(const struct plane *plane);			      /* ours, and nobody else's */
 void plane_close_fds(struct plane *plane);
 
+/* inner.c: a service gets table and usage lines; missing pins come back; pins go that no service
+ * needs.
+ */
+int plane_inner_put(const struct plane *plane, __u32 service, int table, int usage);
+int plane_inner_restore(const struct plane *plane, struct error *error);
+int plane_inner_tidy(const struct plane *plane);
+int plane_inner_unpin_all(const struct plane *plane);
+
 /* What libbpf last complained about, one line; it hears of the kernel's own reasons. */
 const char *plane_libbpf_said(void);
 void plane_libbpf_forget(void);
+
+/* capability.c: those that loading and attaching need and this process has not, by name; "": none.
+ */
+#define PLANE_MISSING 64
+const char *plane_missing(char text[PLANE_MISSING]);
+bool plane_may_open_by_id(void);
 
 /* "WHAT: reason", with what libbpf said last. */
 int plane_libbpf_error(struct error *error, int err, const char *what);

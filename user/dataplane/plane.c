@@ -44,9 +44,13 @@ static int remember_libbpf(enum libbpf_print_level level, const char *format, va
 int plane_libbpf_error(struct error *error, int err, const char *what)
 {
 	size_t len = strcspn(libbpf_said, "\n");
+	char missing[PLANE_MISSING];
 
-	if (err == -EPERM)
-		return error_set(error, err, "%s: not permitted: this needs root", what);
+	/* The verifier says EACCES to what only CAP_PERFMON may do. */
+	if ((err == -EPERM || err == -EACCES) && *plane_missing(missing))
+		return error_set(error, err,
+				 "%s: not permitted: this process lacks %s: see cidsteerd(8)", what,
+				 missing);
 	return error_set(error, err, "%s: %s%s%.*s%s", what, strerror(-err), len ? " (" : "",
 			 (int)len, libbpf_said, len ? ")" : "");
 }
@@ -285,6 +289,7 @@ int plane_unpin_all(const struct plane *plane)
 		err = unpin(plane, plane_map_names[i]) ?: err;
 	err = unpin(plane, "xdp_new") ?: err;
 	err = unpin(plane, "explain_new") ?: err;
+	err = plane_inner_unpin_all(plane) ?: err;
 	err = unpin(plane, "xdp") ?: err;
 	return unpin(plane, "explain") ?: err;
 }
@@ -318,7 +323,7 @@ void plane_close(struct plane *plane)
 
 __u64 plane_netns_cookie(void)
 {
-	_cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	__u64 cookie = 0;
 	socklen_t len = sizeof(cookie);
 

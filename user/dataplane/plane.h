@@ -8,6 +8,7 @@
  *   DIR/cs_listeners             listener -> instance of cs_reuseport
  *   DIR/xdp                      cs_xdp, for `ip link set dev X xdpdrv pinned DIR/xdp`
  *   DIR/explain                  cs_explain
+ *   DIR/inner/ID                 the inner maps of cs_cids and cs_usage, by their ids
  */
 #ifndef CS_PLANE_H
 #define CS_PLANE_H
