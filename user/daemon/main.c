@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "common/point.h"
@@ -267,10 +268,14 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_line("ready at %s", daemon.control_path);
+	sd_notifyf(0, "READY=1\nSTATUS=%u service%s, workers register at %s, pins in %s",
+		   daemon.config->count, daemon.config->count == 1 ? "" : "s", daemon.control_path,
+		   daemon.plane.dir);
 	if (loop_run(&daemon.loop)) {
 		log_line("epoll: %s", strerror(errno));
 		return 1;
 	}
+	sd_notify(0, "STOPPING=1");
 	control_close(&daemon.control);
 	plane_close(&daemon.plane);
 	return 0;
