@@ -9,7 +9,11 @@
 #  '------' fd09:1::/64      '------'
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=traffic.bash
+. "$(dirname "$0")/traffic.bash"
 
+SECOND=$BUILD/edition # the programs of another version: see 22-upgrade.sh
+[ -x "$SECOND/cidsteerd" ] || bail "$SECOND/cidsteerd is not built: make edition"
 topology_pair
 DAEMON_NS=server
 cat >"$WORK/all.conf" <<END
@@ -104,6 +108,107 @@ pid=${worker_pid[msg]}
 stop_worker msg
 check "an adopted worker that ends is reaped" logged "^cidsteerd: msg: worker 2 \(pid $pid\) is gone"
 
+# ---- another version ------------------------------------------------------------------------
+# programs: ids of what is at the interface, pinned, and in the listeners' slots.
+programs()
+{
+	in_ns server ip -j link show dev s0 | sed -n 's/.*"prog":{"id":\([0-9]*\).*/\1/p'
+	bpftool -j prog show pinned "$BPFFS/xdp" | sed -n 's/.*"id":\([0-9]*\).*/\1/p'
+	bpftool -j map dump pinned "$BPFFS/cs_listeners" | "$PYTHON" -c 'import json, sys
+for entry in json.load(sys.stdin):
+    value = entry["value"]
+    if isinstance(value, list):
+        print(int.from_bytes(bytes(int(byte, 16) for byte in value), "little"))'
+}
+
+# tags: of all these, one word for each code: XDP's, if it is what is pinned, then the listeners'.
+tags()
+{
+	local id
+
+	for id in $(programs); do
+		bpftool -j prog show id "$id" | sed -n 's/.*"tag":"\([0-9a-f]*\)".*/\1/p'
+	done | uniq | xargs
+}
+
+is_stopped()
+{
+	[ "$(awk '{ print $3 }' "/proc/$1/stat")" = T ]
+}
+
+# version BUILD [POINT]: its daemon takes over; stopped at a point where there is one.
+version()
+{
+	stop_daemon KILL
+	install -m 755 "$1/cidsteerd" "$WORK/bin/daemon"
+	if [ $# = 1 ]; then
+		start_daemon
+		return
+	fi
+	(
+		export CIDSTEER_STOP_AT=$2
+		exec_in_ns server "$BUILD/cidsteerd" --config "$CONFIG" --control "$CONTROL" \
+			--bpffs "$BPFFS" >>"$DAEMON_LOG" 2>&1
+	) &
+	DAEMON_PID=$!
+	wait_for is_stopped "$DAEMON_PID"
+}
+
+start_worker a --service h3 --user nobody --listen '[::]:443'
+start_worker b --service h3 --user nobody --listen '[::]:443'
+ids="$(ask a random 4) $(ask b random 4)"
+ids=${ids//cids /}
+before=$(programs)
+check "a daemon of the same version starts" version "$real"
+is "and replaces no program" "$(programs)" "$before"
+check "nor says so" eval '! grep -q replaced "$DAEMON_LOG"'
+first=$(tags)
+is "XDP has one code, the listeners have one" "$(wc -w <<<"$first")" 2
+under_traffic "with these alone another version takes over" version "$SECOND"
+check "it says so" logged "the programs of another version were replaced"
+check "of the interface too" logged "s0: program replaced"
+second=$(tags)
+is "both hooks have its programs" "$(tr ' ' '\n' <<<"$first $second" | sort -u | wc -l)" 4
+under_traffic "the first comes back" version "$real"
+is "with its programs" "$(tags)" "$first"
+under_traffic "the other is killed between two listeners" eval \
+	'version "$SECOND" "between two listeners" && version "$real"'
+is "and the first has its programs in all" "$(tags)" "$first"
+under_traffic "killed between the hooks, twice" eval \
+	'version "$SECOND" "between the hooks" && version "$SECOND" "between the hooks" && version "$SECOND"'
+is "its next start has its programs in all" "$(tags)" "$second"
+under_traffic "the first, once more after such an end" eval \
+	'version "$real" && version "$SECOND" "between the hooks" && version "$real"'
+is "has its own in all" "$(tags)" "$first"
+is "no pin is left over but of what the interface has" \
+	"$(find "$BPFFS" -name '*_*' ! -name 'cs_*' ! -name "xdp_$(programs | sed -n 1p)")" ""
+
+# ---- another configuration ------------------------------------------------------------------
+# reload: returns when the daemon has read it again.
+reload()
+{
+	local before
+
+	before=$(grep -c ' read again: ' "$DAEMON_LOG")
+	kill -HUP "$DAEMON_PID"
+	wait_for eval '[ "$(grep -c " read again: " "$DAEMON_LOG")" -gt '"$before"' ]'
+}
+sed -i 's/interface = {"s0"}//' "$CONFIG"
+echo 'service "new" { listen = {"[::]:445"} user = "nobody" }' >>"$CONFIG"
+check "a reload" reload
+is "takes XDP off an interface" "$(grep 's0:' "$DAEMON_LOG" | tail -1)" "cidsteerd: s0: detached"
+check "really" eval '! ip -n server link show s0 | grep -q xdp'
+worker_does_all new new 445
+stop_worker new
+cp "$WORK/all.conf" "$CONFIG"
+check "a reload that takes a service away" reload
+check "and attaches again" logged "s0: attached, native"
+is "what is attached is what is pinned" "$(programs | sed -n 1p)" "$(programs | sed -n 2p)"
+for name in a b; do
+	stop_worker $name
+done
+
+# ---- another table --------------------------------------------------------------------------
 # Another user's service gets another table, and the pins follow.
 stop_daemon
 sed -i '/"msg"/s/nobody/root/' "$CONFIG"
@@ -125,8 +230,34 @@ in_ns server bpftool net attach xdpdrv pinned /sys/fs/bpf/other dev s0 || bail "
 check "with another program at the interface it starts" start_daemon
 like "which it leaves" "$(grep 's0:' "$DAEMON_LOG" | tail -1)" \
 	"^cidsteerd: s0: program [0-9]+ is at the XDP hook already; whose it is only CAP_SYS_ADMIN may see: cidsteer attach s0, as root, will say$"
+check "after an upgrade it says that it stays" version "$SECOND"
+like "and why" "$(grep 's0: program' "$DAEMON_LOG" | grep -v 'at the XDP hook' | tail -1)" \
+	"^cidsteerd: s0: program [0-9]+ stays: whether it is of another version of cidsteer only CAP_SYS_ADMIN may see: "
+sed -i 's/interface = {"s0"}//' "$CONFIG"
+check "a configuration without the interface" reload
+like "leaves it too" "$(grep 's0:' "$DAEMON_LOG" | tail -1)" \
+	"^cidsteerd: s0: program [0-9]+ stays at the XDP hook: whose it is only CAP_SYS_ADMIN may see: cidsteer detach s0, as root$"
 stop_daemon
 ip -n server link set s0 xdpdrv off
+
+# ---- what root has attached -----------------------------------------------------------------
+claims=("a program that root has attached is known" "and replaced by that of another version")
+version "$real"
+if cidsteer attach s0 | grep -q ' alone: '; then
+	sed -i '/"h3"/s/user/interface = {"s0"} user/' "$CONFIG"
+	lines=$(grep -c 's0:' "$DAEMON_LOG")
+	version "$real"
+	is "${claims[0]}" "$(grep -c 's0:' "$DAEMON_LOG")" "$lines"
+	version "$SECOND"
+	is "${claims[1]}" "$(grep 's0:' "$DAEMON_LOG" | tail -1)" "cidsteerd: s0: program replaced"
+	stop_daemon
+else
+	skip "it is behind libxdp's dispatcher here" "${claims[@]}"
+fi
+like "without CAP_NET_ADMIN nobody attaches" \
+	"$(ip -n server link set s0 xdpdrv off; in_ns server setpriv --bounding-set="-all$(without CAP_NET_ADMIN)" \
+		"$real/cidsteer" --bpffs "$BPFFS" attach s0 2>&1)" \
+	"^cidsteer: attach: s0: not permitted: this process lacks CAP_NET_ADMIN: see cidsteerd\(8\)$"
 
 # ---- without an inner pin -------------------------------------------------------------------
 rm "$BPFFS/inner/$(inner_pins | head -1)"
@@ -149,18 +280,18 @@ check "with the workers" eval '[ "$(cidsteer workers | grep -c " active ")" = 2 
 stop_daemon
 
 # ---- adopting with one less -----------------------------------------------------------------
-ip -n server link set s0 xdp off 2>/dev/null
-PRIVILEGES="--bounding-set=-all$(without CAP_NET_ADMIN)"
-check "without CAP_NET_ADMIN it adopts" start_daemon
-check "and says why it cannot attach" logged \
-	"^cidsteerd: s0: not permitted: this process lacks CAP_NET_ADMIN: see cidsteerd\(8\)$"
-stop_daemon
-PRIVILEGES="--bounding-set=-all$(without CAP_BPF)"
-check "without CAP_BPF too" start_daemon
-start_worker none --service h3 --user nobody --listen '[::]:443'
-like "but it takes no worker, who hears why" "$answer" \
-	"^refused EPERM cs_stub: not permitted: this process lacks CAP_BPF: see cidsteerd\(8\)$"
-stop_daemon
+pins()
+{
+	find "$BPFFS" | sort
+	programs
+}
+before=$(pins)
+for name in $needed; do
+	PRIVILEGES="--bounding-set=-all$(without "$name")"
+	says "without $name it does not adopt" \
+		"cidsteerd: the programs of this version: not permitted: this process lacks $name: see cidsteerd\(8\)"
+done
+is "and changes nothing" "$(pins)" "$before"
 for name in h3 late; do
 	stop_worker $name
 done

@@ -118,6 +118,8 @@ static int load_new(struct plane *plane, struct error *error)
 	if (!err)
 		err = load_listeners(plane);
 	if (!err)
+		err = upgrade_pin_instance(plane);
+	if (!err)
 		err = write_abi(plane);
 	if (!err)
 		err = plane_pin_all(plane);
