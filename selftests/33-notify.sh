@@ -14,7 +14,7 @@ END
 cat >"$WORK/manager.py" <<'END'
 import os, socket, struct, sys
 
-path, control_path, pin = sys.argv[1:]
+path, control_path, pin, version = sys.argv[1:]
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 manager.bind(path)
 
@@ -24,7 +24,7 @@ def answers():
     control.settimeout(10)
     try:
         control.connect(control_path)
-        control.send(struct.pack("<IHHII", 0x43534354, 1, 999, 16, 1))
+        control.send(struct.pack("<IHHII", 0x43534354, int(version), 999, 16, 1))
         return b"unknown type 999" in control.recv(4096)
     except OSError as error:
         return f"{error}"
@@ -39,7 +39,8 @@ while True:
         state = f"socket={os.path.exists(control_path)}"
     print(*said, state, sep="|", flush=True)
 END
-"$PYTHON" "$WORK/manager.py" "$WORK/notify" "$CONTROL" "$BPFFS/cs_abi" >"$WORK/heard" 2>&1 &
+version=$(sed -n 's/^#define CS_PROTOCOL_VERSION //p' "$TOP/user/common/protocol.h")
+"$PYTHON" "$WORK/manager.py" "$WORK/notify" "$CONTROL" "$BPFFS/cs_abi" "$version" >"$WORK/heard" 2>&1 &
 manager=$!
 wait_for grep -q listening "$WORK/heard" || bail "$(cat "$WORK/heard")"
 export NOTIFY_SOCKET=$WORK/notify
@@ -55,12 +56,15 @@ check "the daemon starts" start_daemon
 is "READY=1 comes when the pins are there and the socket answers, with one line of status" \
 	"$(heard 1)" \
 	"READY=1|STATUS=2 services, workers register at $CONTROL, pins in $BPFFS|pinned=True answers=True"
+echo 'service "new" { listen = {"127.0.0.1:854"} }' >>"$CONFIG"
+kill -HUP "$DAEMON_PID"
+like "after a reload the status is another" "$(heard 2)" "^STATUS=3 services, [^|]*\|socket=True$"
 stop_daemon
-like "STOPPING=1 when it ends" "$(heard 2)" "^STOPPING=1\|"
+like "STOPPING=1 when it ends" "$(heard 3)" "^STOPPING=1\|"
 check "a daemon that adopts" start_daemon
-like "says READY=1 too" "$(heard 3)" "^READY=1\|.*\|pinned=True answers=True$"
+like "says READY=1 too" "$(heard 4)" "^READY=1\|.*\|pinned=True answers=True$"
 stop_daemon
-heard 4 >/dev/null
+heard 5 >/dev/null
 sed -i 's/listen/lisen/' "$CONFIG"
 check "one that cannot start" eval '! start_daemon'
 unset NOTIFY_SOCKET
@@ -69,5 +73,5 @@ check "and one without NOTIFY_SOCKET, which starts" start_daemon
 stop_daemon
 kill $manager
 wait $manager 2>/dev/null
-is "say nothing" "$(wc -l <"$WORK/heard")" 5
+is "say nothing" "$(wc -l <"$WORK/heard")" 6
 done_testing

@@ -10,18 +10,10 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-claim="the unit under systemd as process 1"
 SYSTEMD=/lib/systemd/systemd
 GUEST=/run/guest
 BOOT=
 CGROUP=
-
-# not_here REASON: what cannot be shown on this machine.
-not_here()
-{
-	skip "$1" "$claim"
-	done_testing
-}
 
 # A cgroup outlives who is in it, however that ends: those that nobody is in any more go first.
 remove_cgroups()
@@ -38,11 +30,11 @@ make_guest()
 
 	mkdir "$GUEST" "$GUEST.upper" "$GUEST.work" "$WORK/cgroup"
 	mount -t overlay -o "lowerdir=/,upperdir=$GUEST.upper,workdir=$GUEST.work" guest "$GUEST" ||
-		not_here "no overlay of / on this machine"
-	mount -t cgroup2 cgroup "$WORK/cgroup" || not_here "no second mount of cgroup2"
+		skip_all "no overlay of / on this machine"
+	mount -t cgroup2 cgroup "$WORK/cgroup" || skip_all "no second mount of cgroup2"
 	remove_cgroups
 	CGROUP=$WORK/cgroup/cidsteer-selftest-$(readlink /proc/self/ns/pid | tr -dc 0-9)
-	mkdir "$CGROUP" || not_here "no cgroup can be made"
+	mkdir "$CGROUP" || skip_all "no cgroup can be made"
 	make -s -C "$TOP" B="$BUILD" install "DESTDIR=$GUEST" PREFIX=/usr/local >/dev/null ||
 		bail "make install"
 	# Nothing of the machine's own is started: the guest shares its kernel.
@@ -97,6 +89,18 @@ shut_down()
 	remove_cgroups
 }
 
+# main_pid UNIT: as the guest sees it.
+main_pid()
+{
+	in_guest systemctl show --property=MainPID --value "$1"
+}
+
+# kill_there PID: SIGKILL in the guest; never to 0, which is this script's own group.
+kill_there()
+{
+	[ "${1:-0}" -gt 1 ] && in_guest kill -KILL "$1"
+}
+
 in_guest()
 {
 	nsenter --target "$INIT" --mount --net --uts --ipc --pid --cgroup --root --wd=/ -- "$@"
@@ -118,9 +122,10 @@ journal()
 	in_guest journalctl --no-pager --output=cat --unit=cidsteerd
 }
 
+# unit_is PROPERTY VALUE [UNIT]
 unit_is()
 {
-	[ "$(in_guest systemctl show --property="$1" --value cidsteerd)" = "$2" ]
+	[ "$(in_guest systemctl show --property="$1" --value "${3:-cidsteerd}")" = "$2" ]
 }
 
 systemctl_says()
@@ -132,7 +137,7 @@ systemctl_says()
 }
 
 # ---- a machine in the machine ---------------------------------------------------------------
-[ -x "$SYSTEMD" ] || not_here "there is no $SYSTEMD"
+[ -x "$SYSTEMD" ] || skip_all "there is no $SYSTEMD"
 topology_pair
 configure <<END
 service "h3"  { listen = {"[::]:443"} interface = {"s0"} user = "nobody" }
@@ -147,15 +152,18 @@ INIT=
 boot || {
 	diag "$(cat "$WORK/boot.log")"
 	shut_down
-	not_here "systemd does not come up in namespaces"
+	skip_all "systemd does not come up in namespaces"
 }
 
 # ---- the unit -------------------------------------------------------------------------------
-check "systemctl enable --now cidsteerd" systemctl_says enable --now cidsteerd
+check "systemctl enable --now cidsteerd" systemctl_says enable --now cidsteerd || {
+	shut_down
+	bail "the unit does not start: nothing below could be seen"
+}
 check "the unit is active" unit_is ActiveState active
 check "its status is the daemon's line" unit_is StatusText \
 	"2 services, workers register at $CONTROL, pins in $BPFFS"
-main=$(in_guest systemctl show --property=MainPID --value cidsteerd)
+main=$(main_pid cidsteerd)
 is "its capabilities are three, and those of none else" \
 	"$(in_guest grep -E '^Cap(Prm|Eff|Bnd|Amb|Inh)' "/proc/$main/status" | awk '{ print $2 }' | xargs)" \
 	"0000000000000000 000000c000001000 000000c000001000 000000c000001000 0000000000000000"
@@ -189,22 +197,55 @@ DAEMON_NS=guest
 works h3 h3 443
 works msg msg 444
 
+# ---- reload ---------------------------------------------------------------------------------
+main=$(main_pid cidsteerd)
+echo 'service "new" { listen = {"[::]:445"} user = "nobody" }' >>"$GUEST/etc/cidsteer.conf"
+check "systemctl reload" systemctl_says reload cidsteerd
+check "has read the configuration when it returns" unit_is StatusText \
+	"3 services, workers register at $CONTROL, pins in $BPFFS"
+works new new 445
+echo 'servise' >>"$GUEST/etc/cidsteer.conf"
+check "with a mistake it fails" eval '! in_guest timeout 30 systemctl reload cidsteerd'
+like "the unit's log has the line" "$(journal)" \
+	"^cidsteer: reload: /etc/cidsteer.conf:4: "
+check "and the daemon goes on as it was" eval 'unit_is ActiveState active && unit_is MainPID "$main"'
+sed -i '$d' "$GUEST/etc/cidsteer.conf"
+
+# ---- a server that is a unit ----------------------------------------------------------------
+mkfifo "$WORK/server.in"
+cat >"$GUEST/etc/systemd/system/server.service" <<END
+[Unit]
+DefaultDependencies=no
+Wants=cidsteerd.service
+After=cidsteerd.service
+
+[Service]
+ExecStart=sh -c 'exec $WORK/worker --control $CONTROL --service h3 --user nobody --listen [::]:443 <>$WORK/server.in'
+END
+check "a server that wants the unit starts" systemctl_says start server
+check "and registers" wait_for eval 'journal | grep -q " worker 4 registered"'
+server=$(main_pid server)
+
 # ---- restart, death, end --------------------------------------------------------------------
 check "systemctl restart" systemctl_says restart cidsteerd
-is "adopts both" "$(journal | grep -c ' goes on$')" 2
+is "adopts all four" "$(journal | grep -c ' goes on$')" 4
 works late h3 443
-in_guest kill -KILL "$(journal | sed -n 's/.* worker 3 registered (pid \([0-9]*\),.*/\1/p')"
-check "who dies is reaped" wait_for eval 'journal | grep -q "h3: worker 3 .* is gone, 10 routes removed"'
-main=$(in_guest systemctl show --property=MainPID --value cidsteerd)
-in_guest kill -KILL "$main"
+kill_there "$(journal | sed -n 's/.* worker 5 registered (pid \([0-9]*\),.*/\1/p')"
+check "who dies is reaped" wait_for eval 'journal | grep -q "h3: worker 5 .* is gone, 10 routes removed"'
+main=$(main_pid cidsteerd)
+kill_there "$main"
 check "a daemon that is killed is started again" wait_for eval \
 	'unit_is ActiveState active && ! unit_is MainPID "$main"'
-is "and adopts both" "$(journal | grep -c ' goes on$')" 4
+wait_for eval '[ "$(journal | grep -c " goes on$")" = 8 ]'
+is "and adopts all four" "$(journal | grep -c ' goes on$')" 8
+check "a server in a unit of its own has seen nothing of it" eval \
+	'unit_is ActiveState active server && unit_is MainPID "$server" server'
 is "the kernel has refused it nothing that it says" "$(journal | grep -ciE 'not permitted|denied|read-only')" 0
 check "systemctl stop" systemctl_says stop cidsteerd
 check "ends it well" unit_is Result success
 check "and the data path stays" test -e "$BPFFS/cs_abi"
-for name in h3 msg; do
+check "so does the server" unit_is MainPID "$server" server
+for name in h3 msg new; do
 	stop_worker $name
 done
 forget_worker late
