@@ -30,8 +30,9 @@ for map in $maps; do
 done
 like "xdp is cs_xdp" "$(bpftool prog show pinned "$BPFFS/xdp")" "xdp  name cs_xdp "
 like "explain is cs_explain" "$(bpftool prog show pinned "$BPFFS/explain")" "xdp  name cs_explain "
-is "what is pinned is these maps, the inner ones, and two programs" "$(cd "$BPFFS" && echo *)" \
-	"$(xargs <<<"$maps") explain inner xdp"
+like "reuseport is an instance of cs_reuseport" "$(bpftool prog show pinned "$BPFFS/reuseport")" "sk_reuseport  name cs_reuseport "
+is "what is pinned is these maps, the inner ones, and three programs" "$(cd "$BPFFS" && echo *)" \
+	"$(xargs <<<"$maps") explain inner reuseport xdp"
 is "the inner ones by the ids that the outer ones hold" "$(ls "$BPFFS/inner")" \
 	"$(for map in cs_cids cs_usage; do
 		bpftool -j map dump pinned "$BPFFS/$map" | "$PYTHON" -c '

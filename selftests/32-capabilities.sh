@@ -180,6 +180,9 @@ is "its next start has its programs in all" "$(tags)" "$second"
 under_traffic "the first, once more after such an end" eval \
 	'version "$real" && version "$SECOND" "between the hooks" && version "$real"'
 is "has its own in all" "$(tags)" "$first"
+before=$(programs)
+check "it starts again" version "$real"
+is "and finds that they are its own" "$(programs)" "$before"
 is "no pin is left over but of what the interface has" \
 	"$(find "$BPFFS" -name '*_*' ! -name 'cs_*' ! -name "xdp_$(programs | sed -n 1p)")" ""
 
