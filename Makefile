@@ -146,6 +146,9 @@ edition:
 selftest: all examples $(TOOLS) edition ## whole systems in network namespaces (TAP), as root
 	scripts/selftest
 
+soak: all examples $(TOOLS) edition ## reloads, deaths, restarts, upgrades under load, ten times what test does (10 minutes)
+	TIMES=10 scripts/selftest 24
+
 test: setup-examples ## everything: installs what is missing, then unit, prog, selftest
 	+$(MAKE) --no-print-directory all examples
 	+$(MAKE) --no-print-directory unit prog selftest

@@ -22,6 +22,7 @@ SECOND=$BUILD/edition
 [ -x "$SECOND/cidsteerd" ] || bail "$SECOND/cidsteerd is not built: make edition"
 
 topology_pair
+lossless client c0
 DAEMON_NS=server
 configure <<END
 service "h3" { listen = {"[::]:443"} }

@@ -14,6 +14,7 @@
 . "$(dirname "$0")/traffic.bash"
 
 topology_pair
+lossless client c0
 in_ns server ip link add d0 up type veth peer name d1
 DAEMON_NS=server
 # Each step writes these again.
@@ -106,11 +107,20 @@ more=$(ask c random 1)
 send client --to 10.9.1.1:8443 --ports 5 --count 100 "${more#cids }" >/dev/null
 arrived 100 c
 is "the new listener is steered" "$(count c own)" 100
+# back_to NUMBER: a new daemon has so many of the workers back.
+back_to()
+{
+	stop_daemon KILL
+	said=$(wc -l <"$DAEMON_LOG")
+	start_daemon && wait_for eval '[ "$(tail -n +$((said + 1)) "$DAEMON_LOG" | grep -c "is back")" = '"$1"' ]'
+}
+under_traffic "a new daemon has those back that were there before the listener, too" back_to 3
 with "a listener is removed from a service with workers" <<<"$first"
 reset c
 send client --to 10.9.1.1:443 --ports 5 --count 100 "${more#cids }" >/dev/null
 arrived 100 c
 is "who had both keeps the other" "$(count c own)" 100
+check "and comes back to a new daemon" back_to 3
 
 # ---- interfaces -----------------------------------------------------------------------------
 with "an interface is added" <<END

@@ -394,6 +394,14 @@ declare -A worker_in worker_out worker_pid
 # fails unless it is ready.
 start_worker()
 {
+	launch_worker "$@"
+	hear "$1"
+	[ "${answer%% *}" = ready ]
+}
+
+# The same, not waiting for its answer.
+launch_worker()
+{
 	local name=$1 in out
 	shift
 	[ -x "$TOOLS/worker" ] || bail "$TOOLS/worker is not built: make selftest"
@@ -405,8 +413,6 @@ start_worker()
 	worker_pid[$name]=$!
 	worker_in[$name]=$in
 	worker_out[$name]=$out
-	hear "$name"
-	[ "${answer%% *}" = ready ]
 }
 
 # hear NAME: the next line of a worker, into $answer.
@@ -424,11 +430,17 @@ hear()
 # ask NAME COMMAND...: tells a worker to do something, and prints its answer, one line.
 ask()
 {
+	tell "$@"
+	hear "$1"
+	echo "$answer"
+}
+
+# tell NAME COMMAND...: not waiting for its answer.
+tell()
+{
 	local name=$1
 	shift
 	echo "$*" >&"${worker_in[$name]}"
-	hear "$name"
-	echo "$answer"
 }
 
 # stop_worker NAME: it closes its handles and ends.

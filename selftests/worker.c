@@ -5,7 +5,7 @@
  * line: "ok", the name of an errno, or what is asked for.  It counts the packets of its sockets.
  *
  *   worker --service NAME --listen ADDR:PORT... [--control PATH] [--handles N] [--generation N]
- *          [--user NAME] [--v6only] [--gro] [--unsteered]
+ *          [--user NAME] [--v6only] [--gro] [--unsteered] [--serve]
  *
  * First it says "ready ID..." with the worker id of each handle, or "refused ERRNO LINE".
  */
@@ -61,7 +61,7 @@ static struct {
 	unsigned int listeners, handles;
 	uint32_t generation;
 	const char *user;
-	bool v6only, gro, unsteered;
+	bool v6only, gro, unsteered, serve;
 } options = { .handles = 1 };
 
 static struct member member[MAX_HANDLES], *current = member;
@@ -428,6 +428,13 @@ static void do_drain(const char *argument)
 	puts(result(cidsteer_drain(current->handle)));
 }
 
+/* ready: this generation takes over. */
+static void do_ready(const char *argument)
+{
+	(void)argument;
+	puts(result(cidsteer_ready(current->handle)));
+}
+
 static void do_dispatch(const char *argument)
 {
 	(void)argument;
@@ -627,6 +634,7 @@ static const struct {
 	{ "use", do_use },
 	{ "path", do_path },
 	{ "drain", do_drain },
+	{ "ready", do_ready },
 	{ "dispatch", do_dispatch },
 	{ "state", do_state },
 	{ "close", do_close },
@@ -664,10 +672,23 @@ static void dispatch(struct member *at)
 		at->lost = false;
 }
 
+/* With --serve packets are read when they come; otherwise when they are asked for. */
+static nfds_t add_sockets(struct pollfd *fds, nfds_t count)
+{
+	for (unsigned int h = 0; h < options.handles && options.serve; h++) {
+		for (unsigned int i = 0; i < options.listeners; i++)
+			fds[count++] = (struct pollfd){ .fd = member[h].socket[i],
+							.events = POLLIN };
+	}
+	return count;
+}
+
 static void wait_and_serve(void)
 {
-	struct pollfd fds[1 + MAX_HANDLES] = { { .fd = 0, .events = POLLIN } };
+	static struct pollfd fds[1 + MAX_HANDLES + MAX_HANDLES * MAX_LISTENERS];
 	char line[4096];
+
+	fds[0] = (struct pollfd){ .fd = 0, .events = POLLIN };
 
 	for (unsigned int h = 0; h < options.handles; h++) {
 		struct member *at = &member[h];
@@ -675,10 +696,12 @@ static void wait_and_serve(void)
 		fds[1 + h].fd = at->handle ? cidsteer_fd(at->handle) : -1;
 		fds[1 + h].events = POLLIN;
 	}
-	poll(fds, 1 + options.handles, -1);
+	poll(fds, add_sockets(fds, 1 + options.handles), -1);
 	for (unsigned int h = 0; h < options.handles; h++) {
 		if (fds[1 + h].revents)
 			dispatch(&member[h]);
+		if (options.serve)
+			receive_all(&member[h]);
 	}
 	if (!fds[0].revents)
 		return;
@@ -717,6 +740,8 @@ int main(int argc, char **argv)
 			options.gro = true;
 		else if (!strcmp(*argv, "--unsteered"))
 			options.unsteered = true;
+		else if (!strcmp(*argv, "--serve"))
+			options.serve = true;
 		else
 			errx(2, "%s: not an option", *argv);
 	}

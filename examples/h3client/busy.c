@@ -12,6 +12,7 @@
 #include "h3client/client.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,8 @@ struct busy {
 	uint64_t end;
 	int epoll;
 };
+
+static volatile sig_atomic_t told_to_end;
 
 /* ---- one connection -------------------------------------------------------------------------- */
 
@@ -98,7 +101,11 @@ static void broken(struct busy *b, unsigned int i)
 {
 	struct connection *c = &b->connections[i];
 
+	char cid[2 * NGTCP2_MAX_CIDLEN + 1];
+
 	b->result->broken++;
+	fprintf(stderr, "h3client: connection %s: %s\n", quic_cid_hex(&c->client.first_dcid, cid),
+		c->client.transfer.error);
 	if (!b->result->error[0])
 		snprintf(b->result->error, sizeof(b->result->error), "%s",
 			 c->client.transfer.error);
@@ -283,12 +290,20 @@ static void run(struct busy *b)
 
 		wait_and_receive(b);
 		now = quic_now();
+		if (told_to_end && now < b->end)
+			b->end = now;
 		for (i = 0; i < b->options->busy; i++) {
 			if (b->due[i] > now)
 				continue;
 			look_at(b, i);
 		}
 	}
+}
+
+static void end(int signal)
+{
+	(void)signal;
+	told_to_end = 1;
 }
 
 /* Two paths and a new one for each connection. */
@@ -309,6 +324,7 @@ int busy_run(struct options *options, struct busy_result *result)
 
 	memset(result, 0, sizeof(*result));
 	raise_limit(options->busy);
+	signal(SIGTERM, end);
 	b.end = start + options->seconds * NGTCP2_SECONDS;
 	b.connections = calloc(options->busy, sizeof(*b.connections));
 	b.due = calloc(options->busy, sizeof(*b.due));

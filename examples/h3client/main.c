@@ -84,8 +84,6 @@ static int keep_busy(struct options *options)
 	if (busy_run(options, &result) < 0)
 		return -1;
 	ok = result.broken == 0 && result.lost == 0 && result.completed > 0;
-	if (result.error[0])
-		fprintf(stderr, "h3client: GET %s: %s\n", options->path, result.error);
 	if (options->json)
 		print_busy_json(&result, ok);
 	else

@@ -191,6 +191,7 @@ void conn_accept(struct worker *worker, const ngtcp2_pkt_hd *hd, struct udp_data
 	}
 	ngtcp2_conn_set_tls_native_handle(conn->h3.quic, conn->h3.tls);
 	worker->stats.connections++;
+	stats_connection(&worker->stats, &conn->first_dcid);
 	conn_receive(conn, datagram);
 }
 

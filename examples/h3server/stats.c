@@ -36,6 +36,17 @@ static const char *escape(const char *from, char *to, size_t size)
 	return to;
 }
 
+void stats_connection(const struct stats *s, const ngtcp2_cid *cid)
+{
+	char line[LINE_SIZE], text[2 * NGTCP2_MAX_CIDLEN + 1];
+
+	append(s->fd, line,
+	       snprintf(line, sizeof(line),
+			"{\"event\":\"connection\",\"worker\":%u,\"index\":%u,\"generation\":%u,"
+			"\"connection\":\"%s\"}\n",
+			s->worker, s->index, s->generation, quic_cid_hex(cid, text)));
+}
+
 void stats_transfer(struct stats *stats, const struct transfer *t)
 {
 	char line[LINE_SIZE], path[LINE_SIZE - 1024], method[128];

@@ -36,6 +36,8 @@ struct transfer {
 	uint64_t bytes_at_change;  /* @bytes at the first of them */
 };
 
+/* A client was answered; @cid is the DCID of its first Initial. */
+void stats_connection(const struct stats *stats, const ngtcp2_cid *cid);
 void stats_transfer(struct stats *stats, const struct transfer *transfer);
 void stats_worker(const struct stats *stats);
 

@@ -80,11 +80,13 @@ struct cidsteer_options {
  *   -EACCES, -EPERM the user may not connect, is not the service's user, or a socket was
  *                   created by a user who is neither the service's nor root
  *   -EINVAL         @options->cid_length is neither 0 nor the service's; a socket is not a bound,
- *unconnected UDP socket with SO_REUSEPORT of one of the service's listeners, or one is missing or
- *too many -EPROTO         daemon and library speak different versions of the protocol -EBUSY a
- *socket is registered already, as another worker -ENOSPC         no worker id, socket slot or usage
- *line is free -ETIMEDOUT      the daemon did not answer in time -EMFILE, -ENOMEM, ... from
- *socket(2), mmap(2)
+ *                   unconnected UDP socket with SO_REUSEPORT of one of the service's listeners,
+ *                   or one is missing or too many
+ *   -EPROTO         daemon and library speak different versions of the protocol
+ *   -EBUSY          a socket is registered already, as another worker
+ *   -ENOSPC         no worker id, socket slot or usage line is free
+ *   -ETIMEDOUT      the daemon did not answer in time
+ *   -EMFILE, -ENOMEM, ... from socket(2), mmap(2)
  */
 int cidsteer_open(struct cidsteer **handle, const char *service, const int *sockets, size_t count,
 		  const struct cidsteer_options *options);
@@ -101,8 +103,8 @@ int cidsteer_open(struct cidsteer **handle, const char *service, const int *sock
  *   -EEXIST  an ID with the same 48-bit tag is issued, by this worker or another: choose
  *            another ID (by chance: about routes / 2^48)
  *   -ENOSPC  both buckets of the table are full: choose another ID, or see max_cids
- *   -ESTALE  the daemon has declared this worker dead (cidsteer_get_state() says
- *CIDSTEER_EXPELLED): close, and open again -ECHILD  this handle belongs to the parent process
+ *   -ESTALE  the daemon has declared this worker dead (CIDSTEER_EXPELLED): close, and open again
+ *   -ECHILD  this handle belongs to the parent process
  *   -ENOTCONN  no daemon has been there yet, or, in a service with shared_table = no, it is gone:
  *            go on without; cidsteer_dispatch() will ask for the ID (CIDSTEER_REISSUE)
  *   -ETIMEDOUT  in a service with shared_table = no
@@ -121,7 +123,7 @@ int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t len);
  * Returns 0, or
  *   -EINVAL  @len is not 1..20
  *   -EEXIST  as for cidsteer_issue()
- *   -EDQUOT  this worker's share of provisional routes is used up, or the buckets are nearly full
+ *   -EDQUOT  the service's share of provisional routes is used up, or the buckets are nearly full
  *   -ESTALE, -ECHILD, -ENOTCONN, -ETIMEDOUT as for cidsteer_issue()
  */
 int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *cid, size_t len);
@@ -172,8 +174,8 @@ int cidsteer_report_path_change(struct cidsteer *handle);
  * worker of the generation becomes active, all others of the service drain.  With generation 0 it
  * does nothing.
  *
- * Returns 0, -ESTALE (a newer generation is ready: this one drains), -ECHILD, -ENOTCONN (the daemon
- * is gone; it is told when it is back), or -ETIMEDOUT.
+ * Returns 0, -ESTALE (a newer generation is ready: this one drains; or this worker was expelled),
+ * -ECHILD, -ENOTCONN (the daemon is gone; it is told when it is back), or -ETIMEDOUT.
  */
 int cidsteer_ready(struct cidsteer *handle);
 
@@ -205,8 +207,9 @@ int cidsteer_fd(const struct cidsteer *handle);
  *   CIDSTEER_REISSUE  issue every ID that is alive again, provisional ones as such: the worker is
  *              new to the daemon, or IDs could not be issued meanwhile.  -EEXIST then says that
  *              the ID is routed already
- *   -ENOTCONN  the daemon has just gone away.  No emergency: packets go on being routed and, in a
- *              service with a shared table, so do issue and retire
+ *   -ENOTCONN  the daemon has just gone away: no emergency, packets go on being routed and, in a
+ *              service with a shared table, issue and retire go on
+ *   -ESTALE    this worker has just been declared dead (CIDSTEER_EXPELLED): close, and open again
  *   -ECHILD    this handle belongs to the parent process
  */
 int cidsteer_dispatch(struct cidsteer *handle);
@@ -220,8 +223,7 @@ struct cidsteer_state {
 	int connected;		    /* 1: to a daemon, that has answered */
 	uint64_t routes;	    /* that this worker has */
 	uint64_t generation_routes; /* that its generation has, all workers together */
-	uint64_t
-		drain_ms; /* to its end as a draining worker, as of the last word; 0: none is set */
+	uint64_t drain_ms;	    /* to its expulsion, as of the last word; 0: no time is set */
 };
 
 enum {

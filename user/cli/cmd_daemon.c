@@ -60,6 +60,8 @@ static int ask(const struct args *args, __u32 kind, __u32 worker)
 	if (send(fd, &command, sizeof(command), MSG_NOSIGNAL) < 0)
 		return fail(args, "%s: %s", args->control, strerror(errno));
 	received = recv(fd, &answer, sizeof(answer), 0);
+	if (!received)
+		return fail(args, "%s: the daemon closed the connection", args->control);
 	if (received < 0)
 		return fail(args, "%s: no answer: %s", args->control, strerror(errno));
 	if (is_answer(&answer, received, CS_MSG_DONE, sizeof(answer.done)))

@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #ifdef CS_POINTS
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/point.h"
+
+/* Is @number in a list like "1,3"? */
+static bool is_in(const char *list, unsigned long number)
+{
+	char *end;
+
+	for (; *list; list = *end ? end + 1 : end) {
+		if (strtoul(list, &end, 10) == number)
+			return true;
+	}
+	return false;
+}
 
 void point_reached(const char *name)
 {
@@ -14,7 +27,7 @@ void point_reached(const char *name)
 
 	if (!wanted || strncmp(wanted, name, length) || (wanted[length] && wanted[length] != ':'))
 		return;
-	if (++passed == (wanted[length] ? strtoul(wanted + length + 1, NULL, 10) : 1))
+	if (is_in(wanted[length] ? wanted + length + 1 : "1", ++passed))
 		raise(SIGSTOP);
 }
 #else

@@ -2,8 +2,8 @@
 /*
  * Points at which a test stops a process, to look at what is there, or to kill it.
  *
- * Only in a build with -DCS_POINTS: CIDSTEER_STOP_AT=NAME[:N] sends SIGSTOP to the process when it
- * comes to the point NAME for the Nth time, once.
+ * Only in a build with -DCS_POINTS: CIDSTEER_STOP_AT=NAME[:N[,N...]] sends SIGSTOP to the process
+ * when it comes to a point NAME for the first time, or for the Nth.
  */
 #ifndef CS_COMMON_POINT_H
 #define CS_COMMON_POINT_H

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/point.h"
+#define CS_TABLE_POINT(name) CS_POINT(name)
 #include "common/routes.h"
 #include "core/quic.h"
 
@@ -103,7 +105,9 @@ static int insert(struct routes *routes, __u64 tag, __u32 limit)
 
 	if (is_buried(routes))
 		return -ESTALE;
+	CS_POINT("issue"); /* nothing is written */
 	err = cs_table_insert(&routes->table, tag, routes->worker, limit);
+	CS_POINT("issue"); /* committed, and not in the accounts */
 	if (err || !is_buried(routes))
 		return err;
 	cs_table_remove(&routes->table, tag, routes->worker);
@@ -176,9 +180,11 @@ int routes_retire(struct routes *routes, const uint8_t *cid, size_t len)
 	if (!len || len > CS_MAX_CID)
 		return -EINVAL;
 	tag = tag_of(routes, cid, len);
+	CS_POINT("retire"); /* nothing is written */
 	err = cs_table_remove(&routes->table, tag, routes->worker);
 	if (err)
 		return err;
+	CS_POINT("retire"); /* taken back, and still in the accounts */
 	if (set_remove(routes, tag)) {
 		set_provisional(routes, -1);
 		__atomic_fetch_sub(&routes->sum->provisional, 1, __ATOMIC_RELAXED);

@@ -123,6 +123,11 @@ static int check_all(struct workers *workers, __u32 id, int fd, struct listener 
 	return 0;
 }
 
+__u32 admit_notes(int fd)
+{
+	return option(fd, IPPROTO_UDP, UDP_GRO) ? CIDSTEER_NOTE_GRO : 0;
+}
+
 struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __u32 *notes,
 			      int *err, struct error *error)
 {
@@ -131,7 +136,6 @@ struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __
 	*err = check_all(workers, service, fd, &listener, error);
 	if (*err)
 		return NULL;
-	if (option(fd, IPPROTO_UDP, UDP_GRO))
-		*notes |= CIDSTEER_NOTE_GRO;
+	*notes |= admit_notes(fd);
 	return listener;
 }

@@ -15,4 +15,7 @@
 struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __u32 *notes,
 			      int *err, struct error *error);
 
+/* CIDSTEER_NOTE_* of a socket. */
+__u32 admit_notes(int fd);
+
 #endif

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
@@ -95,6 +96,7 @@ void generation_drains(struct worker *worker)
 {
 	__u32 seconds = worker_service(worker)->drain_seconds;
 
+	worker->drain_seconds = seconds;
 	worker->drain_end = seconds ? now_ms() + seconds * 1000ULL : 0;
 }
 
@@ -160,8 +162,10 @@ static int make_active(struct workers *workers, __u32 service, __u32 generation)
 {
 	int err = set_states(workers, service, generation, false, CS_WORKER_ACTIVE);
 
+	CS_POINT("reload"); /* both generations are active */
 	if (!err)
 		err = write_ring(workers, service, generation);
+	CS_POINT("reload"); /* the ring has the new one */
 	if (!err)
 		err = set_states(workers, service, generation, true, CS_WORKER_DRAINING);
 	return err;
@@ -245,7 +249,7 @@ static void look_after(struct worker *worker)
 	if (worker->drain_end && now_ms() >= worker->drain_end) {
 		log_line("%s: worker %u (pid %u) has drained for %u s: expelled",
 			 worker_service(worker)->value.name, worker->id, worker->value.pid,
-			 worker_service(worker)->drain_seconds);
+			 worker->drain_seconds);
 		workers_expel(worker->all, worker->id, &error);
 	} else if (routes != worker->told_routes) {
 		worker->all->tell(worker);

@@ -144,6 +144,7 @@ static int reload(struct control *control, struct error *error)
 	}
 	old = daemon->config;
 	daemon->config = config;
+	CS_POINT("configuration"); /* the maps have it, and the daemon not */
 	err = workers_reload(daemon->workers, config, error);
 	if (err)
 		log_line("%s", error->line);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
@@ -94,6 +95,7 @@ static void sweep_some(struct worker *worker)
 
 	worker->swept += cs_table_sweep(table, worker->sweep_next, SWEEP_BUCKETS, worker->id);
 	worker->sweep_next += SWEEP_BUCKETS;
+	CS_POINT("sweep");
 	if (worker->sweep_next <= table->mask)
 		return;
 	worker->sweeping = false;
@@ -142,6 +144,7 @@ void workers_bury(struct worker *worker)
 		generation_left(worker->all, worker->value.service);
 	}
 	entry_write(worker);
+	CS_POINT("sweep"); /* declared dead, and its sockets can be chosen */
 	slots_clear(worker);
 	begin_sweep(worker);
 }

@@ -300,6 +300,9 @@ static int command_worker(struct workers *workers, __u32 kind, __u32 id, struct 
 	struct worker *worker = workers_find(workers, id);
 	int err;
 
+	if (!worker && id < CS_MAX_WORKERS && workers->worker[id])
+		return error_set(error, -EALREADY,
+				 "worker %u is dead: its id is kept until its process ends", id);
 	if (!worker)
 		return error_set(error, -ENOENT, "there is no worker %u: see cidsteer workers", id);
 	if (kind == CS_COMMAND_EXPEL) {

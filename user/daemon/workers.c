@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "daemon/admit.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
@@ -166,6 +167,7 @@ static int start_worker(struct worker *worker, struct listener **listener, const
 	}
 	if (err)
 		return err;
+	CS_POINT("registration"); /* sockets can be chosen, and no worker has them */
 	err = routes_start(worker);
 	if (!err)
 		err = loop_watch(all->loop, &worker->process);
@@ -175,6 +177,7 @@ static int start_worker(struct worker *worker, struct listener **listener, const
 	err = entry_write(worker);
 	if (!err && worker->value.state == CS_WORKER_ACTIVE)
 		err = ring_join(worker);
+	CS_POINT("registration"); /* in the ring, and not told */
 	if (!err)
 		err = generation_entered(worker);
 	if (err)
@@ -221,23 +224,39 @@ static __u64 socket_cookie(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
 }
 
-/* Do the worker's slots hold just these sockets? */
-static bool has_sockets(const struct worker *worker, const int *by_position)
+static bool is_among(__u64 cookie, const struct admission *asked)
 {
+	for (__u32 i = 0; i < asked->count; i++) {
+		if (socket_cookie(asked->sockets[i]) == cookie)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is what the worker's slots hold among these sockets?  Not more: a listener may have gone, or have
+ * come, since it registered.
+ */
+static bool has_sockets(const struct worker *worker, const struct admission *asked)
+{
+	bool any = false;
+
 	for (__u32 i = 0; i < worker->value.slots; i++) {
 		__u32 slot = worker->value.index + i;
-		__u64 cookie = 0;
+		__u64 cookie;
 
-		bpf_map_lookup_elem(worker->all->plane->map[PLANE_SOCKETS], &slot, &cookie);
-		if (cookie != (by_position[i] < 0 ? 0 : socket_cookie(by_position[i])))
+		if (bpf_map_lookup_elem(worker->all->plane->map[PLANE_SOCKETS], &slot, &cookie))
+			continue;
+		if (!is_among(cookie, asked))
 			return false;
+		any = true;
 	}
-	return true;
+	return any;
 }
 
 /* A worker without a connection, adopted from an earlier daemon, that asks again. */
 static struct worker *find_returning(struct workers *workers, const struct admission *asked,
-				     __u32 service, const int *by_position)
+				     __u32 service)
 {
 	__u64 start = process_start(asked->peer.pid);
 
@@ -247,8 +266,7 @@ static struct worker *find_returning(struct workers *workers, const struct admis
 		if (worker && !worker->dead && !worker->holder &&
 		    worker->value.service == service &&
 		    worker->value.pid == (__u32)asked->peer.pid && worker->value.start == start &&
-		    worker->value.slots == slots_for(by_position) &&
-		    has_sockets(worker, by_position))
+		    has_sockets(worker, asked))
 			return worker;
 	}
 	return NULL;
@@ -312,18 +330,20 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 		return NULL;
 	}
 	*err = check_user(&workers->service[service], &asked->peer, error);
-	if (!*err)
-		*err = check_sockets(workers, asked, service, listener, by_position, notes, error);
 	if (*err)
 		return NULL;
-	worker = find_returning(workers, asked, service, by_position);
+	worker = find_returning(workers, asked, service);
 	if (worker) {
+		for (__u32 i = 0; i < asked->count; i++)
+			*notes |= admit_notes(asked->sockets[i]);
 		close(asked->pidfd); /* it is watched already */
 		*returning = true;
 		if (asked->state == CS_WORKER_DRAINING)
 			workers_drain(worker); /* it said so while no daemon was there */
 		return worker;
 	}
-	*err = admit_new(workers, asked, service, listener, by_position, &worker, error);
+	*err = check_sockets(workers, asked, service, listener, by_position, notes, error);
+	if (!*err)
+		*err = admit_new(workers, asked, service, listener, by_position, &worker, error);
 	return worker;
 }

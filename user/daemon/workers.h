@@ -38,7 +38,8 @@ struct worker {
 	bool gone;		/* the process */
 	bool dead;		/* buried */
 	bool sweeping;
-	__u32 sweep_next;  /* bucket */
+	__u32 sweep_next;    /* bucket */
+	__u32 drain_seconds; /* that it was given when it began to drain */
 	__u64 drain_end;   /* CLOCK_MONOTONIC in ms: then a draining worker is expelled; 0: never */
 	__u64 told_routes; /* of its generation, as the worker was told last */
 	__u64 swept;	   /* routes removed */

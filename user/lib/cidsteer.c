@@ -162,12 +162,18 @@ EXPORT void cidsteer_close(struct cidsteer *handle)
 	free(handle);
 }
 
+/* Declared dead by the daemon. */
+static bool is_dead(const struct cidsteer *handle)
+{
+	return handle->state.state == CS_WORKER_DEAD;
+}
+
 /* What cannot be done is what the server will be asked for later. */
 static int issue_by_message(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t len)
 {
 	int err;
 
-	if (handle->state.state == CS_WORKER_DEAD)
+	if (is_dead(handle))
 		return -ESTALE;
 	err = handle->registered ? batch_call(handle, kind, cid, len) : -ENOTCONN;
 	handle->missed |= err == -ENOTCONN;
@@ -234,6 +240,8 @@ EXPORT int cidsteer_ready(struct cidsteer *handle)
 
 	if (is_child(handle))
 		return -ECHILD;
+	if (is_dead(handle))
+		return -ESTALE;
 	handle->ready = true;
 	err = batch_flush(handle, handle->timeout_ms);
 	return err ? err : session_ready(handle, handle->timeout_ms);
@@ -246,9 +254,10 @@ EXPORT int cidsteer_drain(struct cidsteer *handle)
 
 	if (is_child(handle))
 		return -ECHILD;
+	if (is_dead(handle))
+		return -ESTALE;
 	/* What the next daemon is told, if this one does not hear it. */
-	if (handle->state.state != CS_WORKER_DEAD)
-		handle->state.state = CS_WORKER_DRAINING;
+	handle->state.state = CS_WORKER_DRAINING;
 	err = batch_flush(handle, handle->timeout_ms);
 	if (!err)
 		err = link_send(handle, &request, CS_MSG_DRAIN, sizeof(request), NULL, 0,
@@ -283,12 +292,16 @@ static int take_all(struct cidsteer *handle)
 
 EXPORT int cidsteer_dispatch(struct cidsteer *handle)
 {
+	bool was_dead;
 	int err;
 
 	if (is_child(handle))
 		return -ECHILD;
+	was_dead = is_dead(handle);
 	session_retry(handle);
 	err = handle->control < 0 ? 0 : take_all(handle);
+	if (is_dead(handle))
+		return was_dead ? 0 : -ESTALE;
 	if (err || !handle->reissue)
 		return err;
 	handle->reissue = false;

@@ -22,6 +22,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "common/point.h"
 #include "lib/internal.h"
 
 #define USAGE_BYTES (CS_MAX_SERVICE_WORKERS * sizeof(struct cs_usage))
@@ -272,6 +273,7 @@ static int send_register(struct cidsteer *handle, int timeout_ms)
 		return say(handle, err, line);
 	}
 	handle->registering = true;
+	CS_POINT("register"); /* asked, and not answered */
 	return 0;
 }
 
@@ -387,7 +389,7 @@ static int take_state(struct cidsteer *handle, const struct cs_msg_state *state)
 	if (state->state != CS_WORKER_DEAD)
 		return 0;
 	end(handle);
-	return -ENOTCONN;
+	return -ESTALE;
 }
 
 /* A daemon that answers wrong is given up: what it did is not known. */
@@ -411,7 +413,7 @@ int session_take(struct cidsteer *handle, int timeout_ms)
 	int received, err;
 
 	if (handle->control < 0)
-		return -ENOTCONN;
+		return handle->state.state == CS_WORKER_DEAD ? -ESTALE : -ENOTCONN;
 	if (handle->registering) {
 		err = take_answer(handle, timeout_ms);
 		if (err && err != -EAGAIN)
@@ -437,6 +439,7 @@ int session_ready(struct cidsteer *handle, int timeout_ms)
 		session_lost(handle);
 	if (err)
 		return err;
+	CS_POINT("ready"); /* said, and not answered */
 	handle->ready = false;
 	while (timeout_ms && !err && handle->done != request.serial)
 		err = session_take(handle, timeout_ms);
