@@ -15,6 +15,7 @@
 SECOND=$BUILD/edition # the programs of another version: see 22-upgrade.sh
 [ -x "$SECOND/cidsteerd" ] || bail "$SECOND/cidsteerd is not built: make edition"
 topology_pair
+lossless client c0
 DAEMON_NS=server
 cat >"$WORK/all.conf" <<END
 service "h3"  { listen = {"[::]:443"} interface = {"s0"} user = "nobody" }
