@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples edition unit prog selftest test demo bench check test-kernels setup setup-examples install uninstall clean help
+.PHONY: all examples edition unit prog selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -182,9 +182,14 @@ bench: setup ## ratios against baselines of the same run, as root; writes BENCHM
 # ---- other kernels, and what needs none -------------------------------------------------------
 KERNELS ?= # options of scripts/kernels, for example --series 6.1,newest
 
+mutants: ## mistakes in the programs that the tests must find (5 minutes)
+	@scripts/setup build examples tests kernels
+	+$(MAKE) --no-print-directory all examples edition $(PROG_TESTS) $(TOOLS)
+	scripts/mutants
+
 test-kernels: ## the tests in guests with Debian's kernels (40 minutes; fetches them once)
 	@scripts/setup build examples tests kernels
-	+$(MAKE) --no-print-directory all examples $(PROG_TESTS) $(TOOLS)
+	+$(MAKE) --no-print-directory all examples edition $(PROG_TESTS) $(TOOLS)
 	scripts/kernels $(KERNELS)
 
 check: ## what needs no kernel: compilers, sanitizers, analyzers, format, arm64 (5 minutes)

@@ -73,6 +73,8 @@ Test(packet, fragments_pass_and_are_counted_as_such)
 		{ "middle", { .frag_off = 0x2000 | 185 } },
 		{ "last", { .frag_off = 185 } },
 		{ "least offset", { .frag_off = 1 } },
+		{ "an offset in the upper bits of the last byte", { .frag_off = 0x40 } },
+		{ "and the uppermost", { .frag_off = 0x80 } },
 		{ "largest offset", { .frag_off = 0x1fff } },
 		{ "another port", { .frag_off = 0x2000, .dport = 9 } },
 		{ "IPv6",
@@ -89,6 +91,20 @@ Test(packet, fragments_pass_and_are_counted_as_such)
 		own.payload = spec.payload;
 		own.payload_len = spec.payload_len;
 		check_spec(&own, CS_C_fragment, 0, cases[i].name);
+	}
+}
+
+/* DF is in most packets that Linux sends; a reserved bit says nothing (RFC 791, section 3.1). */
+Test(packet, what_may_not_be_fragmented_is_no_fragment)
+{
+	static const __u16 flags[] = { 0x4000, 0x8000, 0xc000 };
+
+	add_route(H3, dcid_one, 8, ACTIVE);
+	for (size_t i = 0; i < COUNT(flags); i++) {
+		struct frame_spec spec = short_spec();
+
+		spec.frag_off = flags[i];
+		check_spec(&spec, CS_C_by_table, H3, "flags");
 	}
 }
 
