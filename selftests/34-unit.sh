@@ -230,8 +230,10 @@ server=$(main_pid server)
 check "systemctl restart" systemctl_says restart cidsteerd
 is "adopts all four" "$(journal | grep -c ' goes on$')" 4
 works late h3 443
-kill_there "$(journal | sed -n 's/.* worker 5 registered (pid \([0-9]*\),.*/\1/p')"
-wait "${worker_pid[late]}" 2>/dev/null
+{
+	kill_there "$(journal | sed -n 's/.* worker 5 registered (pid \([0-9]*\),.*/\1/p')"
+	wait "${worker_pid[late]}"
+} 2>/dev/null # or bash says that it was killed
 check "who dies is reaped" wait_for eval 'journal | grep -q "h3: worker 5 .* is gone, 10 routes removed"'
 main=$(main_pid cidsteerd)
 kill_there "$main"
