@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples edition unit prog selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
+.PHONY: all examples edition unit model prog selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -135,6 +135,10 @@ unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 prog: all $(PROG_TESTS) ## packet tests in the kernel (BPF_PROG_TEST_RUN) and the control socket, as root
 	@set -e; for test in $(PROG_TESTS); do echo "# $$test"; $$test -j1 $(CRITERION); done
 
+model: ## every interleaving of the CID table's protocol, with spin; its faults must be caught (2 minutes)
+	@scripts/setup model
+	@MODEL_DIR=$(B)/model tests/model/run
+
 # Another edition, for tests of upgrades: programs that do the same and have another tag, processes
 # that can be stopped at a point (user/common/point.h).
 EDITION := $(B)/edition
@@ -192,8 +196,8 @@ test-kernels: ## the tests in guests with Debian's kernels (40 minutes; fetches 
 	+$(MAKE) --no-print-directory all examples edition $(PROG_TESTS) $(TOOLS)
 	scripts/kernels $(KERNELS)
 
-check: ## what needs no kernel: compilers, sanitizers, analyzers, format, arm64 (5 minutes)
-	@scripts/setup build examples tests checks
+check: ## what needs no kernel: compilers, sanitizers, analyzers, format, arm64, model (7 minutes)
+	@scripts/setup build examples tests checks model
 	scripts/check
 
 # ---- set-up ---------------------------------------------------------------------------------

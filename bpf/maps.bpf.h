@@ -189,12 +189,12 @@ CS_INLINE __u32 cs_map_route(__u32 service, __u64 tag)
 	bucket = bpf_map_lookup_elem(table, &index);
 	if (!bucket)
 		return 0;
-	worker = cs_bucket_find(bucket, tag);
+	worker = cs_bucket_find(bucket, tag); /* model: first */
 	if (worker)
 		return worker;
 	index = cs_bucket_second(tag, mask);
 	bucket = bpf_map_lookup_elem(table, &index);
-	return bucket ? cs_bucket_find(bucket, tag) : 0;
+	return bucket ? cs_bucket_find(bucket, tag) : 0; /* model: second */
 }
 
 CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)

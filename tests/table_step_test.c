@@ -18,7 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
-#include "core/cid_table.h"
+#include "common/routes.h"
 #include "law.h"
 
 #define BUCKETS 16
@@ -39,6 +39,7 @@ struct writer {
 static struct arena {
 	struct cs_bucket bucket[BUCKETS];
 	struct writer alice, bob;
+	struct cs_usage usage[2]; /* the service's line, Alice's */
 } * arena;
 
 static struct cs_table table;
@@ -139,7 +140,7 @@ static int steps_of(int (*call)(__u32 worker), int *stride)
 		step(&arena->alice);
 	end(&arena->alice);
 	memcpy(arena->bucket, saved, sizeof(saved));
-	*stride = 1 + steps * steps / 300000;
+	*stride = 1 + steps * steps / 400000;
 	if (*stride > 1)
 		cr_log_info("only every %dth of %d instructions is tried", *stride, steps);
 	return steps;
@@ -468,4 +469,103 @@ Test(table_step, a_word_that_changes_hands_in_any_step_of_a_sweep_is_left_to_its
 	}
 	cr_assert_gt(swept[0], 0);
 	cr_assert_gt(swept[1], 0);
+}
+
+/* ---- the share of provisional routes ----------------------------------------------------------
+ */
+#define SHARE 16
+#define ALICES_ROUTES 3 /* before her call; nobody else has any */
+
+static struct routes routes; /* Alice's; a child has its copy */
+
+static int issue_provisional(__u32 worker)
+{
+	uint8_t cid[8] = { worker, 0xff };
+
+	return routes_issue_provisional(&routes, cid, sizeof(cid));
+}
+
+static int retire_provisional(__u32 worker)
+{
+	uint8_t cid[8] = { worker, 0 };
+
+	return routes_retire(&routes, cid, sizeof(cid));
+}
+
+static void set_shares(void)
+{
+	memset(arena->bucket, 0, sizeof(arena->bucket));
+	memset(arena->usage, 0, sizeof(arena->usage));
+	routes_free(&routes);
+	routes = (struct routes){ table, &arena->usage[1], &arena->usage[0], .worker = ALICE };
+	check(!routes_init(&routes, SHARE), "no memory");
+	for (int i = 0; i < ALICES_ROUTES; i++) {
+		uint8_t cid[8] = { ALICE, i };
+
+		check(!routes_issue_provisional(&routes, cid, sizeof(cid)), "route %d", i);
+	}
+	check(arena->usage[0].provisional == ALICES_ROUTES, "shares");
+}
+
+/* What the daemon does when the worker's connection has ended, and when its process has. */
+static void bury(void)
+{
+	__atomic_store_n(&arena->usage[1].buried, 1, __ATOMIC_SEQ_CST);
+	cs_table_sweep(&table, 0, BUCKETS, ALICE);
+	routes_return_share(&arena->usage[0], &arena->usage[1], SHARE);
+}
+
+/* Of the service's number, when nothing is left of Alice: what is too much in it. */
+static int buried_after(int (*call)(__u32 worker), int steps, bool is_killed)
+{
+	set_shares();
+	start(&arena->alice, ALICE, call);
+	for (int i = 0; i < steps; i++)
+		step(&arena->alice);
+	if (!is_killed) {
+		bury();
+		finish(&arena->alice);
+	} else {
+		end(&arena->alice);
+	}
+	bury();
+	for (int i = 0; i < BUCKETS * CS_BUCKET_ROUTES; i++)
+		check(!((__u64 *)arena->bucket)[i], "step %d: a route is left", steps);
+	return arena->usage[0].provisional;
+}
+
+static int (*const calls[])(__u32 worker) = { issue_provisional, retire_provisional };
+
+Test(table_step, a_worker_buried_in_any_step_of_a_call_gives_each_share_back_once)
+{
+	for (int i = 0; i < 2; i++) {
+		int stride, steps;
+
+		set_shares();
+		steps = steps_of(calls[i], &stride);
+		for (int k = 0; k < steps; k += stride) {
+			int left = buried_after(calls[i], k, false);
+
+			check(!left, "call %d, step %d: %d too many", i, k, left);
+		}
+	}
+}
+
+/* The two numbers are two stores: the one that the kill leaves out is never a share that is lost.
+ */
+Test(table_step, a_worker_killed_in_any_step_of_a_call_takes_no_share_with_it)
+{
+	for (int i = 0; i < 2; i++) {
+		int stride, steps;
+
+		set_shares();
+		steps = steps_of(calls[i], &stride);
+		for (int k = 0; k <= steps; k += stride) {
+			int left = buried_after(calls[i], k, true);
+
+			check(left == 0 || left == -1, "call %d, step %d: %d too many", i, k, left);
+			memset(&arena->usage[1], 0, sizeof(arena->usage[1]));
+			check(!issue_provisional(ALICE), "call %d, step %d: no more routes", i, k);
+		}
+	}
 }

@@ -77,7 +77,7 @@ CS_INLINE __u32 cs_bucket_find(const struct cs_bucket *bucket, __u64 tag)
 	const volatile __u64 *word = (const volatile __u64 *)bucket;
 
 	for (int i = 0; i < CS_BUCKET_ROUTES; i++) {
-		__u64 found = word[i];
+		__u64 found = word[i]; /* model: read */
 
 		/* Equal but for the worker's bits: same tag, not pending. */
 		if ((found ^ tag << CS_TAG_SHIFT) <= CS_WORKER_MASK && found)
@@ -109,10 +109,11 @@ CS_INLINE __u64 *cs_bucket_words(const struct cs_table *table, __u32 index)
 CS_INLINE __u32 cs_table_find(const struct cs_table *table, __u64 tag)
 {
 	__u32 first = cs_bucket_first(tag, table->mask);
-	__u32 worker = cs_bucket_find(&table->buckets[first], tag);
+	__u32 worker = cs_bucket_find(&table->buckets[first], tag); /* model: first */
 
 	if (worker)
 		return worker;
+	/* model: second */
 	return cs_bucket_find(&table->buckets[cs_bucket_second(tag, table->mask)], tag);
 }
 
@@ -125,7 +126,7 @@ static inline void cs_table_look(const struct cs_table *table, __u64 tag, struct
 		__u64 *word = cs_bucket_words(table, index[b]);
 
 		for (int i = 0; i < CS_BUCKET_ROUTES; i++) {
-			__u64 found = __atomic_load_n(&word[i], __ATOMIC_SEQ_CST);
+			__u64 found = __atomic_load_n(&word[i], __ATOMIC_SEQ_CST); /* model: read */
 
 			if (!found) {
 				if (!sight->empty[b])
@@ -141,7 +142,7 @@ static inline void cs_table_look(const struct cs_table *table, __u64 tag, struct
 /* The word to take, in a bucket with less than @limit routes; NULL: none. */
 static inline __u64 *cs_sight_choose(const struct cs_sight *sight, __u32 limit)
 {
-	int b = 0;
+	int b = 0; /* model: choose */
 
 	if (sight->routes[0] >= CS_BUCKET_FIRST && sight->routes[1] < sight->routes[0])
 		b = 1;
@@ -152,6 +153,7 @@ static inline __u64 *cs_sight_choose(const struct cs_sight *sight, __u32 limit)
 
 CS_INLINE int cs_word_swap(__u64 *word, __u64 from, __u64 to)
 {
+	/* model: swap */
 	return __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
@@ -174,21 +176,21 @@ static inline int cs_table_insert(const struct cs_table *table, __u64 tag, __u32
 	 */
 	for (int tries = 0;; tries++) {
 		cs_table_look(table, tag, &sight);
-		if (sight.same)
+		if (sight.same) /* model: exists */
 			return -EEXIST;
 		word = cs_sight_choose(&sight, limit);
-		if (!word || tries == 64)
+		if (!word || tries == 64) /* model: full */
 			return -ENOSPC;
-		if (cs_word_swap(word, 0, final | CS_PENDING))
+		if (cs_word_swap(word, 0, final | CS_PENDING)) /* model: pend */
 			break;
 	}
 	CS_TABLE_POINT("issue"); /* pending */
-	cs_table_look(table, tag, &sight);
+	cs_table_look(table, tag, &sight); /* model: again */
 	if (sight.same > 1) {
-		cs_word_swap(word, final | CS_PENDING, 0);
+		cs_word_swap(word, final | CS_PENDING, 0); /* model: undo */
 		return -EEXIST;
 	}
-	return cs_word_swap(word, final | CS_PENDING, final) ? 0 : -ESTALE;
+	return cs_word_swap(word, final | CS_PENDING, final) ? 0 : -ESTALE; /* model: commit */
 }
 
 /* Takes back a worker's own route.  Returns 0, or -ENOENT: this worker has none of that tag. */
@@ -200,8 +202,11 @@ static inline int cs_table_remove(const struct cs_table *table, __u64 tag, __u32
 		__u64 *word = cs_bucket_words(table, index[b]);
 
 		for (int i = 0; i < CS_BUCKET_ROUTES; i++) {
+			/* The worker's own words: no order with others is asked for. */
+			/* model: read */
 			__u64 found = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
 
+			/* model: take */
 			if (found == cs_word(tag, worker) && cs_word_swap(&word[i], found, 0))
 				return 0;
 		}
@@ -209,7 +214,12 @@ static inline int cs_table_remove(const struct cs_table *table, __u64 tag, __u32
 	return -ENOENT;
 }
 
-/* Empties each word of @worker, pending or not, in @count buckets from @first on. */
+/*
+ * Empties each word of @worker, pending or not, in @count buckets from @first on.
+ *
+ * The daemon stores `buried`, then this loads; the worker swaps a word, then loads `buried`: one
+ * of the two sees the other only if all four are SEQ_CST.
+ */
 static inline __u32 cs_table_sweep(const struct cs_table *table, __u32 first, __u32 count,
 				   __u32 worker)
 {
@@ -219,8 +229,10 @@ static inline __u32 cs_table_sweep(const struct cs_table *table, __u32 first, __
 		__u64 *word = cs_bucket_words(table, index);
 
 		for (int i = 0; i < CS_BUCKET_ROUTES; i++) {
-			__u64 found = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
+			/* model: read */
+			__u64 found = __atomic_load_n(&word[i], __ATOMIC_SEQ_CST);
 
+			/* model: take */
 			if ((found & CS_WORKER_MASK) == worker && cs_word_swap(&word[i], found, 0))
 				swept += !(found & CS_PENDING);
 		}

@@ -252,6 +252,31 @@ Test(lib, a_workers_provisional_routes_end_with_it)
 	}
 }
 
+/* As a daemon leaves it that is killed after it has cleared a worker's line. */
+Test(lib, a_share_that_nobody_gives_back_is_free_when_all_workers_have_gone)
+{
+	struct cidsteer *worker = open_worker("fewtold");
+	struct plane plane;
+	struct cs_usage *usage;
+	__u32 id;
+	int fd;
+
+	plane_look(&plane);
+	id = service_named(&plane, "fewtold");
+	fd = plane_usage_fd(&plane, id);
+	usage = plane_map_usage(fd, true);
+	check(usage, "usage");
+	__atomic_store_n(&usage[0].provisional, SHARE, __ATOMIC_RELAXED);
+	check(cidsteer_issue_provisional(worker, cid_number(1), 8) == -EDQUOT, "it is lost");
+	cidsteer_close(worker);
+	check(eventually(!__atomic_load_n(&usage[0].provisional, __ATOMIC_RELAXED)), "it stays lost");
+	worker = open_worker("fewtold");
+	check(!cidsteer_issue_provisional(worker, cid_number(1), 8), "issue");
+	cidsteer_close(worker);
+	plane_unmap_usage(usage);
+	close(fd);
+}
+
 /* Strangers open connections at @workers workers; then each real ID up to max_cids is issued. */
 static void flood(const char *service, int workers, __u32 max_cids)
 {

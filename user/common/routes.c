@@ -93,9 +93,10 @@ static __u64 tag_of(const struct routes *routes, const uint8_t *bytes, size_t le
 	return cs_tag(cs_cid_hash(routes->key, &cid));
 }
 
+/* SEQ_CST: see cs_table_sweep(). */
 static bool is_buried(const struct routes *routes)
 {
-	return __atomic_load_n(&routes->usage->buried, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&routes->usage->buried, __ATOMIC_SEQ_CST); /* model: read */
 }
 
 /* What is inserted while the daemon buries this worker may come behind its sweep. */
@@ -103,14 +104,15 @@ static int insert(struct routes *routes, __u64 tag, __u32 limit)
 {
 	int err;
 
-	if (is_buried(routes))
+	if (is_buried(routes)) /* model: before */
 		return -ESTALE;
 	CS_POINT("issue"); /* nothing is written */
-	err = cs_table_insert(&routes->table, tag, routes->worker, limit);
+	err = cs_table_insert(&routes->table, tag, routes->worker, limit); /* model: table */
 	CS_POINT("issue"); /* committed, and not in the accounts */
+	/* model: after */
 	if (err || !is_buried(routes))
 		return err;
-	cs_table_remove(&routes->table, tag, routes->worker);
+	cs_table_remove(&routes->table, tag, routes->worker); /* model: undo */
 	return -ESTALE;
 }
 
@@ -128,23 +130,45 @@ int routes_issue(struct routes *routes, const uint8_t *cid, size_t len)
 	return err;
 }
 
-/* One number for all workers of the service: a share for each would be too small or too large. */
+/*
+ * A provisional route is counted in two numbers: the worker's line, and line 0, one number for all
+ * workers of the service (a share for each would be too small or too large).
+ *
+ * The daemon may empty the line of a buried worker between any two steps: so what is taken from
+ * the line is taken in one step, by the worker or by the daemon.  A worker may be killed there:
+ * then the line says one more than line 0, never one less, which the service would miss for ever.
+ */
+static void give_share_back(struct routes *routes)
+{
+	__u64 *line = &routes->usage->provisional, *sum = &routes->sum->provisional;
+	__u64 count = __atomic_load_n(line, __ATOMIC_SEQ_CST);
+
+	__atomic_fetch_sub(sum, 1, __ATOMIC_SEQ_CST);
+	if (!count || !__atomic_compare_exchange_n(line, &count, count - 1, 0, __ATOMIC_SEQ_CST,
+						   __ATOMIC_SEQ_CST))
+		__atomic_fetch_add(sum, 1, __ATOMIC_SEQ_CST); /* the daemon has given it back */
+}
+
 static bool take_share(struct routes *routes)
 {
-	__u64 *count = &routes->sum->provisional;
+	__s64 taken;
 
 	if (routes->provisional_count >= routes->provisional_most)
 		return false;
-	if (__atomic_fetch_add(count, 1, __ATOMIC_RELAXED) < routes->provisional_share)
+	__atomic_fetch_add(&routes->usage->provisional, 1, __ATOMIC_SEQ_CST);
+	/* Signed: it is below 0 where the daemon was quicker. */
+	taken = __atomic_fetch_add(&routes->sum->provisional, 1, __ATOMIC_SEQ_CST);
+	if (taken < routes->provisional_share)
 		return true;
-	__atomic_fetch_sub(count, 1, __ATOMIC_RELAXED);
+	give_share_back(routes);
 	return false;
 }
 
-static void set_provisional(struct routes *routes, int change)
+void routes_return_share(struct cs_usage *sum, struct cs_usage *line, __u32 share)
 {
-	routes->provisional_count += change;
-	__atomic_store_n(&routes->usage->provisional, routes->provisional_count, __ATOMIC_RELAXED);
+	__u64 count = __atomic_exchange_n(&line->provisional, 0, __ATOMIC_SEQ_CST);
+
+	__atomic_fetch_sub(&sum->provisional, count < share ? count : share, __ATOMIC_SEQ_CST);
 }
 
 int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t len)
@@ -158,7 +182,7 @@ int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t l
 	if (take_share(routes)) {
 		err = insert(routes, tag, CS_BUCKET_PROVISIONAL);
 		if (err)
-			__atomic_fetch_sub(&routes->sum->provisional, 1, __ATOMIC_RELAXED);
+			give_share_back(routes);
 	}
 	if (err == -ENOSPC) {
 		account(&routes->usage->refused, 1);
@@ -167,7 +191,7 @@ int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t l
 	if (err)
 		return err;
 	set_add(routes, tag);
-	set_provisional(routes, 1);
+	routes->provisional_count++;
 	account(&routes->usage->issued, 1);
 	return 0;
 }
@@ -181,13 +205,13 @@ int routes_retire(struct routes *routes, const uint8_t *cid, size_t len)
 		return -EINVAL;
 	tag = tag_of(routes, cid, len);
 	CS_POINT("retire"); /* nothing is written */
-	err = cs_table_remove(&routes->table, tag, routes->worker);
+	err = cs_table_remove(&routes->table, tag, routes->worker); /* model: remove */
 	if (err)
 		return err;
 	CS_POINT("retire"); /* taken back, and still in the accounts */
 	if (set_remove(routes, tag)) {
-		set_provisional(routes, -1);
-		__atomic_fetch_sub(&routes->sum->provisional, 1, __ATOMIC_RELAXED);
+		routes->provisional_count--;
+		give_share_back(routes);
 	}
 	account(&routes->usage->retired, 1);
 	return 0;

@@ -39,6 +39,15 @@ static inline __u32 routes_share(__u32 max_cids)
 int routes_init(struct routes *routes, __u32 share);
 void routes_free(struct routes *routes);
 
+/*
+ * routes_return_share - a worker's provisional routes are swept: the service may have as many
+ * others
+ *
+ * For the daemon; the worker may still write.  The line is the worker's, so what it says is
+ * believed up to @share.
+ */
+void routes_return_share(struct cs_usage *sum, struct cs_usage *line, __u32 share);
+
 /* As the functions of cidsteer.h say. */
 int routes_issue(struct routes *routes, const uint8_t *cid, size_t len);
 int routes_issue_provisional(struct routes *routes, const uint8_t *cid, size_t len);

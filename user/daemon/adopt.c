@@ -137,7 +137,7 @@ static int settle_adopted(struct workers *workers)
 			generation_drains(worker);
 		if (worker->gone || worker->value.state == CS_WORKER_DEAD ||
 		    !has_any_socket(worker))
-			workers_bury(worker);
+			workers_bury(worker); /* model: bury */
 		else
 			log_line("%s: worker %u (pid %u) goes on",
 				 worker_service(worker)->value.name, id, worker->value.pid);

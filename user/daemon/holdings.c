@@ -107,7 +107,7 @@ __u32 id_take(struct workers *workers)
 
 	if (!workers->free_count)
 		return 0;
-	id = workers->free_id[workers->free_first];
+	id = workers->free_id[workers->free_first]; /* model: take */
 	workers->free_first = (workers->free_first + 1) % CS_MAX_WORKERS;
 	workers->free_count--;
 	return id;

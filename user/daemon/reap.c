@@ -14,21 +14,24 @@
 /* Buckets that one piece of sweeping looks at: some hundred microseconds. */
 #define SWEEP_BUCKETS 4096
 
-/* Its provisional routes are swept: the service may have as many others.  The line is the worker's
- * to write, so what it says is believed up to the share.
- */
 static void return_share(struct service *service, __u32 line)
 {
-	__u64 count = __atomic_exchange_n(&service->usage[line].provisional, 0, __ATOMIC_RELAXED);
-	__u64 share = routes_share(service->value.max_cids);
-
-	__atomic_fetch_sub(&service->usage[0].provisional, count < share ? count : share,
-			   __ATOMIC_RELAXED);
+	routes_return_share(&service->usage[0], &service->usage[line],
+			    routes_share(service->value.max_cids));
 }
 
 void worker_return_share(const struct worker *worker)
 {
 	return_share(&worker->all->service[worker->value.service], worker->value.usage);
+}
+
+static bool is_without_workers(const struct service *service)
+{
+	for (__u32 line = 1; line < CS_MAX_SERVICE_WORKERS; line++) {
+		if (service->usage_taken[line])
+			return false;
+	}
+	return true;
 }
 
 /* Adds a departed worker's line to line 0. */
@@ -42,8 +45,11 @@ static void settle_usage(struct service *service, __u32 line)
 	sum->strays += gone->strays;
 	sum->path_changes += gone->path_changes;
 	return_share(service, line);
-	memset(gone, 0, sizeof(*gone));
+	memset(gone, 0, sizeof(*gone)); /* model: clear */
 	service->usage_taken[line] = false;
+	/* A process that was killed between a line and line 0 has left them apart: they meet here. */
+	if (is_without_workers(service))
+		sum->provisional = 0;
 }
 
 static void close_process(struct worker *worker)
@@ -69,7 +75,7 @@ static void free_worker(struct worker *worker)
 	if (worker->holder)
 		*worker->holder = NULL;
 	all->worker[worker->id] = NULL;
-	id_give_back(all, worker->id);
+	id_give_back(all, worker->id); /* model: free */
 	free(worker);
 }
 
@@ -86,6 +92,7 @@ static void log_swept(struct worker *worker)
 /* A worker whose table is not shared has nothing to write with. */
 static bool may_still_write(const struct worker *worker)
 {
+	/* model: wait */
 	return !worker->gone && worker_service(worker)->value.shared_table;
 }
 
@@ -94,7 +101,7 @@ static void sweep_some(struct worker *worker)
 	const struct cs_table *table = &worker_service(worker)->table;
 
 	worker->swept += cs_table_sweep(table, worker->sweep_next, SWEEP_BUCKETS, worker->id);
-	worker->sweep_next += SWEEP_BUCKETS;
+	worker->sweep_next += SWEEP_BUCKETS; /* model: piece */
 	CS_POINT("sweep");
 	if (worker->sweep_next <= table->mask)
 		return;
@@ -125,7 +132,7 @@ static void begin_sweep(struct worker *worker)
 {
 	worker->all->sweeping += !worker->sweeping;
 	worker->sweeping = true;
-	worker->sweep_next = 0;
+	worker->sweep_next = 0; /* model: start */
 }
 
 void workers_bury(struct worker *worker)
@@ -137,6 +144,7 @@ void workers_bury(struct worker *worker)
 		return;
 	worker->dead = true;
 	worker->value.state = CS_WORKER_DEAD;
+	/* model: mark */
 	__atomic_store_n(&service->usage[worker->value.usage].buried, 1, __ATOMIC_SEQ_CST);
 	/* First out of the ring, so that new connections never find it dead. */
 	if (active) {
@@ -165,10 +173,10 @@ void worker_process_ended(struct source *source, uint32_t events)
 	struct worker *worker = (struct worker *)source;
 
 	(void)events;
-	worker->gone = true;
+	worker->gone = true; /* model: gone */
 	close_process(worker);
 	if (!worker->dead)
 		workers_bury(worker);
 	else
-		begin_sweep(worker); /* once more: it could write until now */
+		begin_sweep(worker); /* once more: it could write until now; model: again */
 }
