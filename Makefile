@@ -70,7 +70,7 @@ $(B)/obj/examples/%.o: ALL_CFLAGS += $(H3_CFLAGS)
 
 $(B)/cidsteerd: $(call objs,$(wildcard user/daemon/*.c) $(COMMON) $(PLANE))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -lsystemd -o $@
 
 $(B)/cidsteer: $(call objs,$(wildcard user/cli/*.c) $(COMMON) $(PLANE))
 	$(call say,LD,$@)
@@ -215,6 +215,8 @@ BPFDIR  := $(DESTDIR)$(PREFIX)/lib/cidsteer
 MANDIR  := $(DESTDIR)$(PREFIX)/share/man
 DOCDIR  := $(DESTDIR)$(PREFIX)/share/doc/cidsteer
 MAN     := $(wildcard man/*.[0-9])
+# systemd looks below /usr/local too, but not in other prefixes.
+UNITDIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
 install: all ## install under DESTDIR and PREFIX
 	install -D -m 755 -t $(SBINDIR) $(B)/cidsteerd $(B)/cidsteer
@@ -225,6 +227,8 @@ install: all ## install under DESTDIR and PREFIX
 	mkdir -p $(LIBDIR)/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' user/lib/cidsteer.pc.in \
 		> $(LIBDIR)/pkgconfig/cidsteer.pc
+	mkdir -p $(UNITDIR)
+	sed -e 's|@PREFIX@|$(PREFIX)|' systemd/cidsteerd.service.in > $(UNITDIR)/cidsteerd.service
 	install -D -m 644 -t $(INCDIR) include/cidsteer/cidsteer.h
 	install -D -m 644 -t $(BPFDIR) $(B)/bpf/cidsteer.bpf.o
 	install -D -m 644 -t $(DOCDIR) README.md etc/cidsteer.conf
@@ -234,6 +238,7 @@ uninstall: ## remove what install put there
 	rm -f $(SBINDIR)/cidsteerd $(SBINDIR)/cidsteer $(LIBDIR)/libcidsteer.a
 	rm -f $(LIBDIR)/libcidsteer.so $(LIBDIR)/libcidsteer.so.$(SOVER) $(LIBDIR)/libcidsteer.so.$(VERSION)
 	rm -f $(LIBDIR)/pkgconfig/cidsteer.pc $(BPFDIR)/cidsteer.bpf.o
+	rm -f $(UNITDIR)/cidsteerd.service
 	rm -f $(INCDIR)/cidsteer.h $(DOCDIR)/README.md $(DOCDIR)/cidsteer.conf
 	for page in $(notdir $(MAN)); do rm -f $(MANDIR)/man$${page##*.}/$$page; done
 	-rmdir $(INCDIR) $(BPFDIR) $(DOCDIR)

@@ -30,8 +30,21 @@ for map in $maps; do
 done
 like "xdp is cs_xdp" "$(bpftool prog show pinned "$BPFFS/xdp")" "xdp  name cs_xdp "
 like "explain is cs_explain" "$(bpftool prog show pinned "$BPFFS/explain")" "xdp  name cs_explain "
-is "what is pinned is these maps and two programs" "$(cd "$BPFFS" && echo *)" \
-	"$(xargs <<<"$maps") explain xdp"
+like "reuseport is an instance of cs_reuseport" "$(bpftool prog show pinned "$BPFFS/reuseport")" "sk_reuseport  name cs_reuseport "
+is "what is pinned is these maps, the inner ones, and three programs" "$(cd "$BPFFS" && echo *)" \
+	"$(xargs <<<"$maps") explain inner reuseport xdp"
+is "the inner ones by the ids that the outer ones hold" "$(ls "$BPFFS/inner")" \
+	"$(for map in cs_cids cs_usage; do
+		bpftool -j map dump pinned "$BPFFS/$map" | "$PYTHON" -c '
+import json, sys
+for entry in json.load(sys.stdin):
+    # Four bytes, or what BTF makes of them.
+    value = entry.get("inner_map_id", entry.get("value"))
+    if isinstance(value, list):
+        value = int.from_bytes(bytes(int(byte, 16) for byte in value), "little")
+    if value is not None:
+        print(value)'
+	done | sort)"
 # id_in MAP KEY: the id that a map of maps or of programs holds, as four bytes or as a number.
 id_in()
 {

@@ -37,6 +37,7 @@ is "puts these files there" "$(files)" "./usr/include/cidsteer/cidsteer.h
 ./usr/lib/$SONAME
 ./usr/lib/libcidsteer.so.$VERSION
 ./usr/lib/pkgconfig/cidsteer.pc
+./usr/lib/systemd/system/cidsteerd.service
 ./usr/sbin/cidsteer
 ./usr/sbin/cidsteerd
 ./usr/share/doc/cidsteer/README.md

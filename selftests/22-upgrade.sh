@@ -116,6 +116,9 @@ under_traffic "killed between the hooks, it is replaced by the first" eval \
 	'edition "$FIRST" && held "$SECOND" && edition "$FIRST"'
 is "whose programs are at both" "$(xdp_tag) $(instance_tags)" "$xdp_1 $instance_1"
 is "no pin is left over" "$(find "$BPFFS" -name '*_new')" ""
+instances=$(bpftool -j map dump pinned "$BPFFS/cs_listeners")
+check "it starts once more" edition "$FIRST"
+is "and replaces nothing" "$(bpftool -j map dump pinned "$BPFFS/cs_listeners")" "$instances"
 
 # ---- another layout -------------------------------------------------------------------------
 stop_daemon

@@ -173,7 +173,7 @@ denied "nor see what is loaded" "$may_not" \
 	bpftool map show id "$id_of_services"
 denied "nor use the command" "$may_not" "$WORK/cidsteer" --bpffs "$BPFFS" workers
 is "the directory of the pins is root's alone" "$(stat -c '%U %a' "$BPFFS")" "root 700"
-is "and so are the pins" "$(stat -c '%U %a' "$BPFFS"/* | sort -u)" "root 600"
+is "and so are the pins" "$(find "$BPFFS" -type f -printf '%u %m\n' | sort -u)" "root 600"
 # The keys are secrets also where people look.
 key=$(bpftool -j map dump pinned "$BPFFS/cs_services" | python3 -c '
 import json, sys

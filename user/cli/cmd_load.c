@@ -65,7 +65,7 @@ int cmd_load(const struct args *args)
 		return fail(args, "%s", error.line);
 	}
 	print_loaded(args, config, adopted, upgraded);
-	attach_upgrade(&plane, say_attached, &said);
+	attach_upgrade(&plane, upgraded, say_attached, &said);
 	attach_configured(&plane, config, say_attached, &said);
 	plane_close(&plane);
 	return said.result;

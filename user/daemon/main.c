@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "common/point.h"
@@ -25,7 +26,7 @@
 
 struct daemon {
 	const char *config_path, *control_path, *dir;
-	bool check;
+	bool check, upgraded;
 	struct config *config;
 	struct plane plane;
 	struct loop loop;
@@ -116,6 +117,14 @@ static void say_attached(const char *line, bool failed, void *arg)
 	log_line("%s", line);
 }
 
+/* @change: lines before, or "". */
+static void tell_manager(const struct daemon *daemon, const char *change)
+{
+	sd_notifyf(0, "%sSTATUS=%u service%s, workers register at %s, pins in %s", change,
+		   daemon->config->count, daemon->config->count == 1 ? "" : "s",
+		   daemon->control_path, daemon->plane.dir);
+}
+
 /* A mistake changes nothing.  Says what came of it in the log, too. */
 static int reload(struct control *control, struct error *error)
 {
@@ -143,6 +152,7 @@ static int reload(struct control *control, struct error *error)
 	detach_removed(&daemon->plane, old, config, say_attached, NULL);
 	log_line("%s read again: %u service%s", daemon->config_path, config->count,
 		 config->count == 1 ? "" : "s");
+	tell_manager(daemon, "");
 	return err;
 }
 
@@ -181,14 +191,14 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 
 static int load(struct daemon *daemon, struct error *error)
 {
-	bool adopted, upgraded;
-	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, &upgraded,
-			      error);
+	bool adopted;
+	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted,
+			      &daemon->upgraded, error);
 
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
 			 daemon->dir);
-	if (upgraded)
+	if (daemon->upgraded)
 		log_line("the programs of another version were replaced by those of %s",
 			 CIDSTEER_VERSION);
 	return err;
@@ -209,7 +219,7 @@ static void raise_descriptors(void)
 static void attach(struct daemon *daemon)
 {
 	CS_POINT("between the hooks");
-	attach_upgrade(&daemon->plane, say_attached, NULL);
+	attach_upgrade(&daemon->plane, daemon->upgraded, say_attached, NULL);
 	attach_configured(&daemon->plane, daemon->config, say_attached, NULL);
 }
 
@@ -268,10 +278,12 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_line("ready at %s", daemon.control_path);
+	tell_manager(&daemon, "READY=1\n");
 	if (loop_run(&daemon.loop)) {
 		log_line("epoll: %s", strerror(errno));
 		return 1;
 	}
+	sd_notify(0, "STOPPING=1");
 	control_close(&daemon.control);
 	plane_close(&daemon.plane);
 	return 0;

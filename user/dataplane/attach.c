@@ -44,6 +44,14 @@ static bool uses_our_maps(const struct plane *plane, int prog_fd)
 	return false;
 }
 
+static bool is_pinned(const struct plane *plane, __u32 prog_id)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(plane->xdp, &info, &len) && info.id == prog_id;
+}
+
 static enum attach_state judge(const struct plane *plane, int prog_fd, const char *name)
 {
 	if (strcmp(name, prog_name))
@@ -85,6 +93,13 @@ static int find_interface(const char *interface, struct error *error)
 			 interface);
 }
 
+static __u32 program_at(const struct bpf_xdp_query_opts *query)
+{
+	return query->prog_id	  ? query->prog_id :
+	       query->drv_prog_id ? query->drv_prog_id :
+				    query->skb_prog_id;
+}
+
 int attach_query(const struct plane *plane, const char *interface, struct attach_info *info,
 		 struct error *error)
 {
@@ -102,14 +117,12 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 	err = bpf_xdp_query(ifindex, 0, &query);
 	if (err)
 		return error_set(error, err, "%s: %s", interface, strerror(-err));
-	info->prog_id = query.prog_id	  ? query.prog_id :
-			query.drv_prog_id ? query.drv_prog_id :
-					    query.skb_prog_id;
+	info->prog_id = program_at(&query);
 	if (!info->prog_id)
 		return 0;
 	info->mode = query.attach_mode == XDP_ATTACHED_SKB ? ATTACH_GENERIC : ATTACH_NATIVE;
 	info->state = ATTACH_OTHER;
-	fd = bpf_prog_get_fd_by_id(info->prog_id);
+	fd = plane_open_xdp(plane, info->prog_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
 		return 0;
 	snprintf(info->prog_name, sizeof(info->prog_name), "%s", prog.name);
@@ -120,9 +133,10 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 }
 
 /*
- * Behind libxdp's dispatcher, which takes a program that it loads itself, as an extension.
- * libxdp answers a kernel without extensions by attaching a single XDP program, over the same
- * maps; then that program is not the pinned one, but does the same.
+ * Behind libxdp's dispatcher, which takes a program that it loads itself, as an extension, and
+ * wants CAP_SYS_ADMIN, to see who is there.  libxdp answers a kernel without extensions by
+ * attaching a single XDP program, over the same maps; then that program is not the pinned one, but
+ * does the same.
  */
 static int attach_libxdp(const struct plane *plane, int ifindex, enum attach_mode mode)
 {
@@ -158,11 +172,17 @@ static int attach_mode(const struct plane *plane, int ifindex, enum attach_mode 
 	int err;
 
 	plane_libbpf_forget();
-	err = attach_libxdp(plane, ifindex, mode);
+	err = plane_may_open_by_id() ? attach_libxdp(plane, ifindex, mode) : -EPERM;
 	if (!err)
 		return 0;
 	plane_libbpf_forget();
 	return bpf_xdp_attach(ifindex, plane->xdp, flags, NULL);
+}
+
+/* A program that this process may not look at: neither pinned nor opened by its id. */
+static bool is_hidden(const struct attach_info *info)
+{
+	return info->state == ATTACH_OTHER && !*info->prog_name;
 }
 
 /* What drivers say to native XDP that they do not have, or not with this MTU or these offloads. */
@@ -174,6 +194,17 @@ static bool is_refusal(int err)
 static int attach_refused(const char *interface, int err, const struct attach_info *info,
 			  struct error *error)
 {
+	char missing[PLANE_MISSING];
+
+	if ((err == -EBUSY || err == -EEXIST) && is_hidden(info))
+		return error_set(error, -EBUSY,
+				 "%s: program %u is at the XDP hook already; whose it is only "
+				 "CAP_SYS_ADMIN may see: cidsteer attach %s, as root, will say",
+				 interface, info->prog_id, interface);
+	if (err == -EPERM && *plane_missing(missing))
+		return error_set(error, err,
+				 "%s: not permitted: this process lacks %s: see cidsteerd(8)",
+				 interface, missing);
 	if (err == -EBUSY || err == -EEXIST)
 		return error_set(
 			error, -EBUSY,
@@ -188,6 +219,38 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 			"bridge or VLAN device",
 			interface, *plane_libbpf_said() ? ": " : "", plane_libbpf_said());
 	return error_set(error, err, "%s: %s", interface, strerror(-err));
+}
+
+/* A daemon without CAP_SYS_ADMIN shall know it again: one that libxdp has loaded is not pinned. */
+static void keep_attached(const struct plane *plane, __u32 prog_id)
+{
+	_cleanup_fd_ int fd = is_pinned(plane, prog_id) ? -1 : plane_open_xdp(plane, prog_id);
+
+	if (fd >= 0)
+		plane_keep_xdp(plane, fd);
+}
+
+/* The pins of programs that no interface has any more. */
+static void tidy(const struct plane *plane)
+{
+	struct if_nameindex *all = if_nameindex();
+	unsigned int count = 0, total = 0;
+	_cleanup_free_ __u32 *used = NULL;
+
+	while (all && all[total].if_index)
+		total++;
+	used = calloc(total + 1, sizeof(*used));
+	for (; used && count < total; count++) {
+		LIBBPF_OPTS(bpf_xdp_query_opts, query);
+
+		if (bpf_xdp_query(all[count].if_index, 0, &query))
+			break;
+		used[count] = program_at(&query);
+	}
+	if (all && used && count == total) /* else one that is used might go */
+		plane_tidy_xdp(plane, used, count);
+	if (all)
+		if_freenameindex(all);
 }
 
 int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
@@ -205,16 +268,22 @@ int attach_interface(const struct plane *plane, const char *interface, enum atta
 		err = attach_mode(plane, ifindex, ATTACH_GENERIC);
 	if (err)
 		return attach_refused(interface, err, info, error);
-	return attach_query(plane, interface, info, error);
+	err = attach_query(plane, interface, info, error);
+	if (!err && info->state == ATTACH_OURS && !info->dispatcher)
+		keep_attached(plane, info->prog_id);
+	return err;
 }
 
 void attach_describe(const char *interface, const struct attach_info *info, struct error *line)
 {
-	error_set(line, 0, "%s: attached, %s%s", interface,
+	const char *alone = plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
+						     "libxdp's dispatcher needs CAP_SYS_ADMIN";
+
+	error_set(line, 0, "%s: attached, %s%s%s", interface,
 		  info->mode == ATTACH_GENERIC ? "generic" : "native",
 		  info->dispatcher ? "" :
-				     "; alone: no other XDP program can share this hook, because "
-				     "libxdp's dispatcher is not there");
+				     "; alone: no other XDP program can share this hook, because ",
+		  info->dispatcher ? "" : alone);
 }
 
 void attach_configured(const struct plane *plane, const struct config *config,
@@ -254,9 +323,9 @@ static int detach_dispatcher(int ifindex, const struct attach_info *info)
 }
 
 /* Only while it is this very program: somebody else may just have replaced it. */
-static int detach_single(int ifindex, const struct attach_info *info)
+static int detach_single(const struct plane *plane, int ifindex, const struct attach_info *info)
 {
-	_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(info->prog_id);
+	_cleanup_fd_ int fd = plane_open_xdp(plane, info->prog_id);
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = fd);
 	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
 
@@ -273,13 +342,20 @@ int detach_interface(const struct plane *plane, const char *interface, struct er
 
 	if (err)
 		return err;
+	if (is_hidden(&info))
+		return error_set(error, -EPERM,
+				 "%s: program %u stays at the XDP hook: whose it is only "
+				 "CAP_SYS_ADMIN may see: cidsteer detach %s, as root",
+				 interface, info.prog_id, interface);
 	if (info.state != ATTACH_OURS)
 		return error_set(error, -ENOENT, "%s: cidsteer is not attached there%s%s",
 				 interface, info.prog_name[0] ? "; the XDP program is " : "",
 				 info.prog_name);
-	err = info.dispatcher ? detach_dispatcher(ifindex, &info) : detach_single(ifindex, &info);
+	err = info.dispatcher ? detach_dispatcher(ifindex, &info) :
+				detach_single(plane, ifindex, &info);
 	if (err)
 		return error_set(error, err, "%s: %s", interface, strerror(-err));
+	tidy(plane);
 	return 0;
 }
 
@@ -332,7 +408,7 @@ static int replace(const struct plane *plane, int ifindex, const struct attach_i
 	return err ? err : detach_dispatcher(ifindex, info);
 }
 
-static void upgrade_interface(const struct plane *plane, const char *name,
+static void upgrade_interface(const struct plane *plane, const char *name, bool upgraded,
 			      void (*say)(const char *line, bool failed, void *arg), void *arg)
 {
 	struct attach_info info;
@@ -340,9 +416,19 @@ static void upgrade_interface(const struct plane *plane, const char *name,
 	struct error line;
 	int err;
 
-	if (attach_query(plane, name, &info, &line) || info.state != ATTACH_OURS)
+	if (attach_query(plane, name, &info, &line))
 		return;
-	old = bpf_prog_get_fd_by_id(info.prog_id);
+	if (upgraded && is_hidden(&info)) {
+		error_set(&line, 0,
+			  "%s: program %u stays: whether it is of another version of cidsteer only "
+			  "CAP_SYS_ADMIN may see: cidsteer load, as root and without a daemon, "
+			  "replaces it",
+			  name, info.prog_id);
+		say(line.line, true, arg);
+	}
+	if (info.state != ATTACH_OURS)
+		return;
+	old = plane_open_xdp(plane, info.prog_id);
 	if (old < 0 || plane_same_code(old, plane->xdp))
 		return;
 	err = replace(plane, if_nametoindex(name), &info, old);
@@ -354,13 +440,14 @@ static void upgrade_interface(const struct plane *plane, const char *name,
 	say(line.line, err != 0, arg);
 }
 
-void attach_upgrade(const struct plane *plane,
+void attach_upgrade(const struct plane *plane, bool upgraded,
 		    void (*say)(const char *line, bool failed, void *arg), void *arg)
 {
 	struct if_nameindex *all = if_nameindex();
 
 	for (struct if_nameindex *at = all; at && at->if_index; at++)
-		upgrade_interface(plane, at->if_name, say, arg);
+		upgrade_interface(plane, at->if_name, upgraded, say, arg);
 	if (all)
 		if_freenameindex(all);
+	tidy(plane);
 }

@@ -59,9 +59,10 @@ void attach_configured(const struct plane *plane, const struct config *config,
  * attach_upgrade - put this build's cs_xdp where an older or newer one of ours is
  *
  * On every interface of this network namespace, configured or not; each in one step, so that no
- * packet goes without.  @say hears a line for each.
+ * packet goes without.  @say hears a line for each; after an upgrade also for one whose program
+ * this process may not look at.
  */
-void attach_upgrade(const struct plane *plane,
+void attach_upgrade(const struct plane *plane, bool upgraded,
 		    void (*say)(const char *line, bool failed, void *arg), void *arg);
 
 /* Detaches from interfaces that @old names and @new does not. */

@@ -7,6 +7,7 @@
 #include "dataplane/plane.h"
 
 #define PLANE_PATH 320	   /* bytes of a pin's path */
+#define PLANE_NAME 32	   /* and of a name that is made */
 #define PLANE_ABI_MAX 4096 /* bytes of any layout's cs_abi */
 
 struct bpf_object;
@@ -39,7 +40,7 @@ bool plane_same_code(int a, int b);
 
 /* Programs of this build in place of those that are pinned, where they differ. */
 struct upgrade {
-	int xdp, explain;		/* -1: the same */
+	int xdp, explain, reuseport;	/* -1: the same */
 	int instance[CS_MAX_LISTENERS]; /* 0: the same */
 	unsigned int listeners;
 };
@@ -49,18 +50,46 @@ int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade);
 /* Puts it in place of the old. */
 int upgrade_commit(struct plane *plane, struct upgrade *upgrade);
 void upgrade_free(struct upgrade *upgrade);
+/* Of a plane that has just been loaded: DIR/reuseport. */
+int upgrade_pin_instance(const struct plane *plane);
+
+/* Pins a cs_xdp that an interface has, or may have, and that is not DIR/xdp. */
+int plane_keep_xdp(const struct plane *plane, int fd);
+/* A program at an interface: the caller's descriptor, or a negative errno (-EPERM: not ours, or
+ * not to be seen without CAP_SYS_ADMIN).
+ */
+int plane_open_xdp(const struct plane *plane, __u32 id);
+/* Removes those pins of plane_keep_xdp() whose ids are not in @used. */
+int plane_tidy_xdp(const struct plane *plane, const __u32 *used, unsigned int count);
 
 /* plane.c: the pins and their descriptors.  Each returns 0 or a negative errno. */
 extern const char *const plane_map_names[PLANE_MAPS];
 int plane_open_pins(struct plane *plane, struct error *error);
 int plane_pin_all(const struct plane *plane);
+int plane_open_pin(const struct plane *plane, const char *name); /* returns a descriptor */
+int plane_pin(const struct plane *plane, int fd, const char *name);
+int plane_unpin(const struct plane *plane, const char *name); /* 0 also if it is not there */
 int plane_repin(const struct plane *plane, int fd, const char *name); /* in place of another */
 int plane_unpin_all(const struct plane *plane);			      /* ours, and nobody else's */
 void plane_close_fds(struct plane *plane);
 
+/* inner.c: a service gets table and usage lines; missing pins come back; pins go that no service
+ * needs.
+ */
+int plane_inner_put(const struct plane *plane, __u32 service, int table, int usage);
+int plane_inner_restore(const struct plane *plane, struct error *error);
+int plane_inner_tidy(const struct plane *plane);
+int plane_inner_unpin_all(const struct plane *plane);
+
 /* What libbpf last complained about, one line; it hears of the kernel's own reasons. */
 const char *plane_libbpf_said(void);
 void plane_libbpf_forget(void);
+
+/* capability.c: those that loading and attaching need and this process has not, by name; "": none.
+ */
+#define PLANE_MISSING 64
+const char *plane_missing(char text[PLANE_MISSING]);
+bool plane_may_open_by_id(void);
 
 /* "WHAT: reason", with what libbpf said last. */
 int plane_libbpf_error(struct error *error, int err, const char *what);

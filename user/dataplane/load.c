@@ -118,6 +118,8 @@ static int load_new(struct plane *plane, struct error *error)
 	if (!err)
 		err = load_listeners(plane);
 	if (!err)
+		err = upgrade_pin_instance(plane);
+	if (!err)
 		err = write_abi(plane);
 	if (!err)
 		err = plane_pin_all(plane);
@@ -179,7 +181,7 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 	if (err && err != -ENOENT)
 		return err;
 	if (*adopted)
-		return adopt(plane, config, upgraded, error);
+		return plane_inner_restore(plane, error) ?: adopt(plane, config, upgraded, error);
 
 	/* What a load that was killed has left is in nobody's use: cs_abi would be there. */
 	plane_close_fds(plane);

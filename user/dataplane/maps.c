@@ -78,25 +78,6 @@ int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct 
 	return 0;
 }
 
-static int inner_fd(const struct plane *plane, enum plane_map outer, __u32 service)
-{
-	__u32 id;
-
-	if (bpf_map_lookup_elem(plane->map[outer], &service, &id))
-		return -errno;
-	return bpf_map_get_fd_by_id(id);
-}
-
-int plane_table_fd(const struct plane *plane, __u32 service)
-{
-	return inner_fd(plane, PLANE_CIDS, service);
-}
-
-int plane_usage_fd(const struct plane *plane, __u32 service)
-{
-	return inner_fd(plane, PLANE_USAGE, service);
-}
-
 static size_t table_bytes(const struct cs_table *table)
 {
 	return ((size_t)table->mask + 1) * sizeof(struct cs_bucket);

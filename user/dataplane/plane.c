@@ -44,9 +44,13 @@ static int remember_libbpf(enum libbpf_print_level level, const char *format, va
 int plane_libbpf_error(struct error *error, int err, const char *what)
 {
 	size_t len = strcspn(libbpf_said, "\n");
+	char missing[PLANE_MISSING];
 
-	if (err == -EPERM)
-		return error_set(error, err, "%s: not permitted: this needs root", what);
+	/* The verifier says EACCES to what only CAP_PERFMON may do. */
+	if ((err == -EPERM || err == -EACCES) && *plane_missing(missing))
+		return error_set(error, err,
+				 "%s: not permitted: this process lacks %s: see cidsteerd(8)", what,
+				 missing);
 	return error_set(error, err, "%s: %s%s%.*s%s", what, strerror(-err), len ? " (" : "",
 			 (int)len, libbpf_said, len ? ")" : "");
 }
@@ -104,7 +108,7 @@ static int set_dir(struct plane *plane, const char *dir, struct error *error)
 	return 0;
 }
 
-static int open_pin(const struct plane *plane, const char *name)
+int plane_open_pin(const struct plane *plane, const char *name)
 {
 	char path[PLANE_PATH];
 
@@ -118,7 +122,7 @@ static int open_abi(struct plane *plane, struct error *error)
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info), key = 0;
 
-	plane->map[PLANE_ABI] = open_pin(plane, plane_map_names[PLANE_ABI]);
+	plane->map[PLANE_ABI] = plane_open_pin(plane, plane_map_names[PLANE_ABI]);
 	if (plane->map[PLANE_ABI] == -ENOENT)
 		return error_set(error, -ENOENT,
 				 "%s: nothing is loaded: run cidsteer load, or cidsteerd",
@@ -173,14 +177,14 @@ int plane_open_pins(struct plane *plane, struct error *error)
 	if (err)
 		return err;
 	for (int i = 0; i < PLANE_ABI; i++) {
-		plane->map[i] = open_pin(plane, plane_map_names[i]);
+		plane->map[i] = plane_open_pin(plane, plane_map_names[i]);
 		if (plane->map[i] < 0)
 			return pin_error(plane, plane_map_names[i], plane->map[i], error);
 	}
-	plane->xdp = open_pin(plane, "xdp");
+	plane->xdp = plane_open_pin(plane, "xdp");
 	if (plane->xdp < 0)
 		return pin_error(plane, "xdp", plane->xdp, error);
-	plane->explain = open_pin(plane, "explain");
+	plane->explain = plane_open_pin(plane, "explain");
 	return plane->explain < 0 ? pin_error(plane, "explain", plane->explain, error) : 0;
 }
 
@@ -236,7 +240,7 @@ int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
 	return 0;
 }
 
-static int pin_fd(const struct plane *plane, int fd, const char *name)
+int plane_pin(const struct plane *plane, int fd, const char *name)
 {
 	char path[PLANE_PATH];
 
@@ -246,12 +250,12 @@ static int pin_fd(const struct plane *plane, int fd, const char *name)
 
 int plane_pin_all(const struct plane *plane)
 {
-	int err = pin_fd(plane, plane->xdp, "xdp");
+	int err = plane_pin(plane, plane->xdp, "xdp");
 
 	if (!err)
-		err = pin_fd(plane, plane->explain, "explain");
+		err = plane_pin(plane, plane->explain, "explain");
 	for (int i = 0; i < PLANE_MAPS && !err; i++)
-		err = pin_fd(plane, plane->map[i], plane_map_names[i]);
+		err = plane_pin(plane, plane->map[i], plane_map_names[i]);
 	return err;
 }
 
@@ -268,7 +272,7 @@ int plane_repin(const struct plane *plane, int fd, const char *name)
 	return rename(new, path) ? -errno : 0;
 }
 
-static int unpin(const struct plane *plane, const char *name)
+int plane_unpin(const struct plane *plane, const char *name)
 {
 	char path[PLANE_PATH];
 
@@ -279,14 +283,18 @@ static int unpin(const struct plane *plane, const char *name)
 /* Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover. */
 int plane_unpin_all(const struct plane *plane)
 {
-	int err = unpin(plane, plane_map_names[PLANE_ABI]);
+	int err = plane_unpin(plane, plane_map_names[PLANE_ABI]);
 
 	for (int i = 0; i < PLANE_ABI; i++)
-		err = unpin(plane, plane_map_names[i]) ?: err;
-	err = unpin(plane, "xdp_new") ?: err;
-	err = unpin(plane, "explain_new") ?: err;
-	err = unpin(plane, "xdp") ?: err;
-	return unpin(plane, "explain") ?: err;
+		err = plane_unpin(plane, plane_map_names[i]) ?: err;
+	err = plane_unpin(plane, "reuseport") ?: err;
+	err = plane_unpin(plane, "reuseport_new") ?: err;
+	err = plane_unpin(plane, "explain_new") ?: err;
+	err = plane_unpin(plane, "xdp_new") ?: err;
+	err = plane_tidy_xdp(plane, NULL, 0) ?: err;
+	err = plane_inner_unpin_all(plane) ?: err;
+	err = plane_unpin(plane, "xdp") ?: err;
+	return plane_unpin(plane, "explain") ?: err;
 }
 
 void plane_close_fds(struct plane *plane)
@@ -318,7 +326,7 @@ void plane_close(struct plane *plane)
 
 __u64 plane_netns_cookie(void)
 {
-	_cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	__u64 cookie = 0;
 	socklen_t len = sizeof(cookie);
 

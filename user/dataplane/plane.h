@@ -7,7 +7,10 @@
  *   DIR/cs_abi ... cs_counters   the maps of bpf/maps.bpf.h; cs_abi is pinned last
  *   DIR/cs_listeners             listener -> instance of cs_reuseport
  *   DIR/xdp                      cs_xdp, for `ip link set dev X xdpdrv pinned DIR/xdp`
+ *   DIR/xdp_ID                   another cs_xdp of ours that an interface has
  *   DIR/explain                  cs_explain
+ *   DIR/reuseport                an instance of cs_reuseport, with the code of all: see upgrade.c
+ *   DIR/inner/ID                 the inner maps of cs_cids and cs_usage, by their ids
  */
 #ifndef CS_PLANE_H
 #define CS_PLANE_H

@@ -21,6 +21,7 @@
 
 /* The skeletons use the types of core/abi.h. */
 #include "cidsteer.skel.h"
+#include "explain.skel.h"
 
 struct plan {
 	struct cs_service service[CS_MAX_SERVICES];
@@ -253,75 +254,60 @@ static int plan_all(const struct plane *plane, const struct config *config, stru
 	return 0;
 }
 
-/* BTF of cs_explain, which names the types of the inner maps; descriptor of the caller. */
-static int explain_btf(const struct plane *plane, struct btf **btf)
-{
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
-	int fd, err;
-
-	if (bpf_obj_get_info_by_fd(plane->explain, &info, &len))
-		return -errno;
-	fd = bpf_btf_get_fd_by_id(info.btf_id);
-	if (fd < 0)
-		return fd;
-	*btf = btf__load_from_kernel_by_id(info.btf_id);
-	if (*btf)
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
-}
-
 struct inner {
 	const char *name, *type;
 	__u32 bytes, entries, flags;
 };
 
-/* Returns a descriptor, the caller's, or a negative errno. */
-static int make_inner(const struct plane *plane, const struct inner *inner)
+static int make_typed(const struct inner *inner, struct btf *btf)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = inner->flags);
-	struct btf *btf = NULL;
-	_cleanup_fd_ int btf_fd = explain_btf(plane, &btf);
-	__s32 key, value;
+	__s32 key = btf__find_by_name_kind(btf, "unsigned int", BTF_KIND_INT);
+	__s32 value = btf__find_by_name_kind(btf, inner->type, BTF_KIND_STRUCT);
+	int err;
 
-	if (btf_fd < 0)
-		return btf_fd;
-	key = btf__find_by_name_kind(btf, "unsigned int", BTF_KIND_INT);
-	value = btf__find_by_name_kind(btf, inner->type, BTF_KIND_STRUCT);
-	btf__free(btf);
 	if (key < 0 || value < 0)
 		return -EPROTO;
-	opts.btf_fd = btf_fd;
+	err = btf__load_into_kernel(btf);
+	if (err)
+		return err;
+	opts.btf_fd = btf__fd(btf);
 	opts.btf_key_type_id = key;
 	opts.btf_value_type_id = value;
 	return bpf_map_create(BPF_MAP_TYPE_ARRAY, inner->name, sizeof(__u32), inner->bytes,
 			      inner->entries, &opts);
 }
 
-static int make_table(const struct plane *plane, __u32 max_cids)
+/*
+ * Returns a descriptor, the caller's, or a negative errno.  The BTF of cs_explain names the types;
+ * it is loaded again, since only CAP_SYS_ADMIN gets a descriptor of what the kernel has already.
+ */
+static int make_inner(const struct inner *inner)
+{
+	struct explain *skel = explain__open();
+	int fd;
+
+	if (!skel)
+		return -errno;
+	fd = make_typed(inner, bpf_object__btf(skel->obj));
+	explain__destroy(skel);
+	return fd;
+}
+
+static int make_table(__u32 max_cids)
 {
 	const struct inner table = { "cs_table", "cs_bucket", sizeof(struct cs_bucket),
 				     cs_table_buckets(max_cids), BPF_F_MMAPABLE | BPF_F_INNER_MAP };
 
-	return make_inner(plane, &table);
+	return make_inner(&table);
 }
 
-static int make_usage(const struct plane *plane)
+static int make_usage(void)
 {
 	const struct inner usage = { "cs_usage_lines", "cs_usage", sizeof(struct cs_usage),
 				     CS_MAX_SERVICE_WORKERS, BPF_F_MMAPABLE };
 
-	return make_inner(plane, &usage);
-}
-
-static int put_inner(const struct plane *plane, __u32 id, int table, int usage)
-{
-	if (bpf_map_update_elem(plane->map[PLANE_CIDS], &id, &table, BPF_ANY) ||
-	    bpf_map_update_elem(plane->map[PLANE_USAGE], &id, &usage, BPF_ANY))
-		return -errno;
-	return 0;
+	return make_inner(&usage);
 }
 
 int plane_renew_table(const struct plane *plane, __u32 id)
@@ -332,11 +318,11 @@ int plane_renew_table(const struct plane *plane, __u32 id)
 
 	if (err)
 		return err;
-	table = make_table(plane, service.max_cids);
-	usage = make_usage(plane);
+	table = make_table(service.max_cids);
+	usage = make_usage();
 	if (table < 0 || usage < 0)
 		return table < 0 ? table : usage;
-	return put_inner(plane, id, table, usage);
+	return plane_inner_put(plane, id, table, usage) ?: plane_inner_tidy(plane);
 }
 
 /* An id may have belonged to a service that is no longer configured. */
@@ -397,10 +383,10 @@ static int prepare(const struct plane *plane, struct plan *plan)
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
 		if (!plan->wanted[id] || !plan->renew[id])
 			continue;
-		plan->table_fd[id] = make_table(plane, plan->service[id].max_cids);
+		plan->table_fd[id] = make_table(plan->service[id].max_cids);
 		if (plan->table_fd[id] < 0)
 			return plan->table_fd[id];
-		plan->usage_fd[id] = make_usage(plane);
+		plan->usage_fd[id] = make_usage();
 		if (plan->usage_fd[id] < 0)
 			return plan->usage_fd[id];
 	}
@@ -443,7 +429,7 @@ static int apply_services(const struct plane *plane, const struct plan *plan)
 		if (plan->renew[id])
 			err = reset_service(plane, id);
 		if (!err && plan->renew[id])
-			err = put_inner(plane, id, plan->table_fd[id], plan->usage_fd[id]);
+			err = plane_inner_put(plane, id, plan->table_fd[id], plan->usage_fd[id]);
 		if (!err && bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &plan->service[id],
 						BPF_ANY))
 			err = -errno;
@@ -524,5 +510,6 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 		return plane_libbpf_error(error, err, "services");
 	remove_addresses(plane, plan);
 	remove_services(plane, plan);
+	plane_inner_tidy(plane); /* a pin too many does no harm */
 	return 0;
 }

@@ -7,8 +7,16 @@
  * listener's instance by an update of its slot in cs_listeners, the program of an interface by
  * XDP_FLAGS_REPLACE (attach.c).  What comes meanwhile finds an old program or a new one, over the
  * same maps; a build of another layout never gets here.
+ *
+ * Only CAP_SYS_ADMIN opens a program by the id that a slot or an interface shows, so two kinds of
+ * pins tell what is there:
+ *
+ *   DIR/reuseport   an instance of cs_reuseport; while it is pinned, all slots have its code.  It
+ *                   goes before the first slot changes and comes back behind the last.
+ *   DIR/xdp_ID      a cs_xdp of ours that is not, or no longer, DIR/xdp: while an interface has it
  */
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,59 +60,70 @@ static int keep_other(int loaded, int pinned)
 struct search {
 	const struct plane *plane;
 	struct upgrade *upgrade;
-	bool known;
-	struct tag tag; /* of this build's cs_reuseport */
 };
 
-static int slot_tag(const struct plane *plane, __u32 slot, struct tag *tag)
+static bool slot_is_empty(const struct plane *plane, __u32 slot)
 {
-	_cleanup_fd_ int fd = -1;
 	__u32 id;
 
-	if (bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &id))
-		return -errno;
-	fd = bpf_prog_get_fd_by_id(id);
-	if (fd < 0)
-		return fd;
-	return get_tag(fd, tag) ? 0 : -EIO;
+	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &id) != 0;
 }
 
 static int prepare_listener(const struct cs_addr *addr, const struct cs_listener *listener,
 			    void *arg)
 {
 	struct search *search = arg;
-	struct tag old;
-	int fd, err;
+	int fd;
 
 	(void)addr;
 	if (listener->flags & CS_LISTENER_ALIAS || listener->listener >= CS_MAX_LISTENERS)
 		return 0;
-	err = slot_tag(search->plane, listener->listener, &old);
-	if (err == -ENOENT)
+	if (slot_is_empty(search->plane, listener->listener))
 		return 0; /* plane_sync() fills it */
-	if (err)
-		return err;
-	if (search->known && !memcmp(&old, &search->tag, sizeof(old)))
-		return 0;
 	fd = plane_load_instance(search->plane, listener);
 	if (fd < 0)
 		return fd;
-	search->known = get_tag(fd, &search->tag);
-	if (search->known && !memcmp(&old, &search->tag, sizeof(old))) {
-		close(fd);
-		return 0;
-	}
 	search->upgrade->instance[listener->listener] = fd;
 	search->upgrade->listeners++;
 	return 0;
 }
 
-int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
+/* The code of an instance is that of all: its listener is data. */
+static int load_any_instance(const struct plane *plane)
+{
+	static const struct cs_listener any;
+
+	return plane_load_instance(plane, &any);
+}
+
+static int prepare_listeners(const struct plane *plane, struct upgrade *upgrade)
 {
 	struct search search = { .plane = plane, .upgrade = upgrade };
+	_cleanup_fd_ int pinned = plane_open_pin(plane, "reuseport");
+	int err, fd = load_any_instance(plane);
+
+	if (fd < 0)
+		return fd;
+	upgrade->reuseport = keep_other(fd, pinned);
+	if (upgrade->reuseport < 0)
+		return 0;
+	err = plane_each_address(plane, prepare_listener, &search);
+	/* Slots change from here on: who is killed leaves them to the next one, all of them. */
+	return err ? err : plane_unpin(plane, "reuseport");
+}
+
+int upgrade_pin_instance(const struct plane *plane)
+{
+	_cleanup_fd_ int fd = load_any_instance(plane);
+
+	return fd < 0 ? fd : plane_repin(plane, fd, "reuseport");
+}
+
+int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
+{
 	int fd;
 
-	upgrade->xdp = upgrade->explain = -1;
+	upgrade->xdp = upgrade->explain = upgrade->reuseport = -1;
 	fd = plane_load_xdp(plane);
 	if (fd < 0)
 		return fd;
@@ -113,7 +132,63 @@ int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
 	if (fd < 0)
 		return fd;
 	upgrade->explain = keep_other(fd, plane->explain);
-	return plane_each_address(plane, prepare_listener, &search);
+	return prepare_listeners(plane, upgrade);
+}
+
+static __u32 program_id(int fd)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
+}
+
+static void name_xdp(char name[PLANE_NAME], __u32 id)
+{
+	snprintf(name, PLANE_NAME, "xdp_%u", id);
+}
+
+int plane_keep_xdp(const struct plane *plane, int fd)
+{
+	char name[PLANE_NAME];
+	int err;
+
+	name_xdp(name, program_id(fd));
+	err = plane_pin(plane, fd, name);
+	return err == -EEXIST ? 0 : err;
+}
+
+int plane_open_xdp(const struct plane *plane, __u32 id)
+{
+	char name[PLANE_NAME];
+	int fd;
+
+	if (id == program_id(plane->xdp))
+		return plane_open_pin(plane, "xdp");
+	name_xdp(name, id);
+	fd = plane_open_pin(plane, name);
+	return fd >= 0 ? fd : bpf_prog_get_fd_by_id(id);
+}
+
+int plane_tidy_xdp(const struct plane *plane, const __u32 *used, unsigned int count)
+{
+	DIR *dir = opendir(plane->dir);
+	struct dirent *entry;
+	int err = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while ((entry = readdir(dir))) {
+		unsigned int id;
+		bool keep = sscanf(entry->d_name, "xdp_%u", &id) != 1;
+
+		for (unsigned int i = 0; i < count && !keep; i++)
+			keep = used[i] == id;
+		if (!keep && unlinkat(dirfd(dir), entry->d_name, 0) && errno != ENOENT)
+			err = -errno;
+	}
+	closedir(dir);
+	return err;
 }
 
 static int replace_program(const struct plane *plane, int *is, int *by, const char *name)
@@ -136,19 +211,20 @@ int upgrade_commit(struct plane *plane, struct upgrade *upgrade)
 	int err = 0;
 
 	for (__u32 slot = 0; slot < CS_MAX_LISTENERS && !err; slot++) {
-		__u32 id;
-
 		/* A listener that went meanwhile stays away. */
-		if (upgrade->instance[slot] <= 0 ||
-		    bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &id))
+		if (upgrade->instance[slot] <= 0 || slot_is_empty(plane, slot))
 			continue;
 		if (bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot,
 					&upgrade->instance[slot], BPF_ANY))
 			err = -errno;
 		CS_POINT("between two listeners");
 	}
+	if (!err && upgrade->reuseport >= 0)
+		err = plane_repin(plane, upgrade->reuseport, "reuseport");
 	if (!err)
 		err = replace_program(plane, &plane->explain, &upgrade->explain, "explain");
+	if (!err && upgrade->xdp >= 0)
+		err = plane_keep_xdp(plane, plane->xdp); /* attach_upgrade() will ask for it */
 	if (!err)
 		err = replace_program(plane, &plane->xdp, &upgrade->xdp, "xdp");
 	return err;
@@ -160,6 +236,8 @@ void upgrade_free(struct upgrade *upgrade)
 		close(upgrade->xdp);
 	if (upgrade->explain >= 0)
 		close(upgrade->explain);
+	if (upgrade->reuseport >= 0)
+		close(upgrade->reuseport);
 	for (int slot = 0; slot < CS_MAX_LISTENERS; slot++) {
 		if (upgrade->instance[slot] > 0)
 			close(upgrade->instance[slot]);
