@@ -162,6 +162,19 @@ static int check_unknown_cid(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+/* libconfuse goes on without a default that it has no memory for. */
+static bool has_defaults(cfg_t *service)
+{
+	static const char *const names[] = { "cid_length", "max_cids", "unknown_cid",
+					     "shared_table" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!cfg_size(service, names[i]))
+			return false;
+	}
+	return true;
+}
+
 static void take_service(cfg_t *from, struct config_service *to)
 {
 	const char *user = cfg_getstr(from, "user");
@@ -207,6 +220,8 @@ static int take_all(const char *path, cfg_t *cfg, struct config *config, struct 
 		return error_set(error, -EINVAL, "%s: no more than %d services", path,
 				 CS_MAX_SERVICES - 1);
 	for (unsigned int s = 0; s < config->count; s++) {
+		if (!has_defaults(cfg_getnsec(cfg, "service", s)))
+			return error_set(error, -ENOMEM, "%s: out of memory", path);
 		take_service(cfg_getnsec(cfg, "service", s), &config->service[s]);
 		for (unsigned int other = 0; other < s; other++) {
 			if (same_listener(&config->service[s], &config->service[other], text))
