@@ -384,11 +384,12 @@ int plane_load_instance(const struct plane *plane, const struct cs_listener *lis
 	return err ? err : fd;
 }
 
-static bool slot_is_empty(const struct plane *plane, __u32 slot)
+/* Returns 0, -ENOENT (its slot is empty), or another errno. */
+static int find_instance(const struct plane *plane, __u32 slot)
 {
 	__u32 prog_id;
 
-	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &prog_id) != 0;
+	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &prog_id) ? -errno : 0;
 }
 
 /* Makes all that can fail, out of sight of packets and workers. */
@@ -408,10 +409,12 @@ static int prepare(const struct plane *plane, struct plan *plan)
 		struct plane_address *want = &plan->want[i];
 		const struct plane_address *is = plan_find_loaded(plan, &want->addr);
 		bool same = is && !memcmp(&is->listener, &want->listener, sizeof(is->listener));
+		int err = same ? find_instance(plane, want->listener.listener) : -ENOENT;
 
-		if (want->listener.flags & CS_LISTENER_ALIAS ||
-		    (same && !slot_is_empty(plane, want->listener.listener)))
+		if (want->listener.flags & CS_LISTENER_ALIAS || !err)
 			continue;
+		if (err != -ENOENT)
+			return err;
 		want->instance = plane_load_instance(plane, &want->listener);
 		if (want->instance < 0)
 			return want->instance;
