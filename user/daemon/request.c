@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "daemon/connection.h"
 #include "daemon/generations.h"
+#include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "dataplane/config.h"
 
@@ -126,6 +127,10 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 	if (pidfd < 0)
 		return error_set(error, pidfd, "its process cannot be watched: %s",
 				 strerror(-pidfd));
+	err = process_start(connection->peer.pid, &admission.start);
+	if (err)
+		return error_set(error, err, "reading when its process started: %s",
+				 strerror(-err));
 	memcpy(admission.service, message->service, sizeof(admission.service));
 	admission.pidfd = pidfd;
 	connection->worker = workers_admit(connection->control->workers, &admission, notes,

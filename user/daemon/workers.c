@@ -239,14 +239,12 @@ static bool has_sockets(const struct worker *worker, const int *by_position)
 static struct worker *find_returning(struct workers *workers, const struct admission *asked,
 				     __u32 service, const int *by_position)
 {
-	__u64 start = process_start(asked->peer.pid);
-
 	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
 		struct worker *worker = workers->worker[id];
 
 		if (worker && !worker->dead && !worker->holder &&
 		    worker->value.service == service &&
-		    worker->value.pid == (__u32)asked->peer.pid && worker->value.start == start &&
+		    worker->value.pid == (__u32)asked->peer.pid && worker->value.start == asked->start &&
 		    worker->value.slots == slots_for(by_position) &&
 		    has_sockets(worker, by_position))
 			return worker;
@@ -268,7 +266,7 @@ static struct worker *make_worker(struct workers *workers, const struct admissio
 		.service = service,
 		.pid = asked->peer.pid,
 		.slots = slots_for(by_position),
-		.start = process_start(asked->peer.pid),
+		.start = asked->start,
 	};
 	return worker;
 }
