@@ -157,8 +157,14 @@ static void handle_register(struct connection *connection, struct request *reque
 		return;
 	}
 	say_registered(connection, notes, returning);
-	if (answer_registered(connection, serial, notes, returning))
-		connection_close(connection);
+	err = answer_registered(connection, serial, notes, returning);
+	if (!err)
+		return;
+	if (err != -EPIPE) /* a worker that is gone again */
+		log_limited("%s: answering worker %u: %s",
+			    worker_service(connection->worker)->value.name, connection->worker->id,
+			    strerror(-err));
+	connection_close(connection);
 }
 
 static void answer_done(struct connection *connection, __u32 serial, int result)
