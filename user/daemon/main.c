@@ -28,6 +28,7 @@ struct daemon {
 	bool check;
 	struct config *config;
 	struct plane plane;
+	bool loaded; /* by this process, not adopted */
 	struct loop loop;
 	struct workers *workers;
 	struct control control;
@@ -184,6 +185,7 @@ static int load(struct daemon *daemon, struct error *error)
 	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, &upgraded,
 			      error);
 
+	daemon->loaded = !err && !adopted;
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
 			 daemon->dir);
@@ -215,6 +217,7 @@ static void attach(struct daemon *daemon)
 static int start(struct daemon *daemon, struct error *error)
 {
 	int err = config_read(daemon->config_path, &daemon->config, error);
+	struct error unused;
 
 	if (err)
 		return err;
@@ -240,10 +243,13 @@ static int start(struct daemon *daemon, struct error *error)
 	if (!err)
 		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
 				   error);
-	if (err)
-		control_close(&daemon->control);
-	else
+	if (!err) {
 		attach(daemon);
+		return 0;
+	}
+	control_close(&daemon->control);
+	if (daemon->loaded)
+		plane_unload(&daemon->plane, &unused);
 	return err;
 }
 
