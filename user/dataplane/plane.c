@@ -195,6 +195,7 @@ int plane_open(struct plane *plane, const char *dir, struct error *error)
 
 int plane_lock(struct plane *plane, const char *dir, struct error *error)
 {
+	bool made;
 	int err;
 
 	init_fds(plane);
@@ -202,16 +203,17 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error)
 	if (err)
 		return err;
 	dir = plane->dir;
-	if (mkdir(dir, 0700) && errno != EEXIST)
+	made = !mkdir(dir, 0700);
+	if (!made && errno != EEXIST)
 		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
 	plane->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (plane->lock < 0)
-		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
-	if (!flock(plane->lock, LOCK_EX | LOCK_NB))
+	if (plane->lock >= 0 && !flock(plane->lock, LOCK_EX | LOCK_NB))
 		return 0;
 	err = -errno;
 	cleanup_fd(&plane->lock);
 	plane->lock = -1;
+	if (made)
+		rmdir(dir);
 	if (err == -EWOULDBLOCK)
 		return error_set(error, -EBUSY,
 				 "%s is held by a running cidsteerd, or by another cidsteer", dir);
