@@ -22,31 +22,38 @@ struct tag {
 	__u8 byte[BPF_TAG_SIZE];
 };
 
-static bool get_tag(int fd, struct tag *tag)
+static int get_tag(int fd, struct tag *tag)
 {
 	struct bpf_prog_info info = {};
 	__u32 len = sizeof(info);
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
-		return false;
+		return -errno;
 	memcpy(tag->byte, info.tag, sizeof(tag->byte));
-	return true;
+	return 0;
 }
 
 bool plane_same_code(int a, int b)
 {
 	struct tag one, other;
 
-	return get_tag(a, &one) && get_tag(b, &other) && !memcmp(&one, &other, sizeof(one));
+	return !get_tag(a, &one) && !get_tag(b, &other) && !memcmp(&one, &other, sizeof(one));
 }
 
-/* Keeps a program only if it differs from the one that is pinned. */
-static int keep_other(int loaded, int pinned)
+/* Keeps a program only if it differs from the one that is pinned; @loaded may be an error. */
+static int keep_other(int loaded, int pinned, int *kept)
 {
-	if (loaded < 0 || !plane_same_code(loaded, pinned))
+	struct tag one, other;
+	int err;
+
+	if (loaded < 0)
 		return loaded;
-	close(loaded);
-	return -1;
+	err = get_tag(loaded, &one) ?: get_tag(pinned, &other);
+	if (!err && memcmp(&one, &other, sizeof(one)))
+		*kept = loaded;
+	else
+		close(loaded);
+	return err;
 }
 
 struct search {
@@ -66,7 +73,7 @@ static int slot_tag(const struct plane *plane, __u32 slot, struct tag *tag)
 	fd = bpf_prog_get_fd_by_id(id);
 	if (fd < 0)
 		return fd;
-	return get_tag(fd, tag) ? 0 : -EIO;
+	return get_tag(fd, tag);
 }
 
 static int prepare_listener(const struct cs_addr *addr, const struct cs_listener *listener,
@@ -89,10 +96,11 @@ static int prepare_listener(const struct cs_addr *addr, const struct cs_listener
 	fd = plane_load_instance(search->plane, listener);
 	if (fd < 0)
 		return fd;
-	search->known = get_tag(fd, &search->tag);
-	if (search->known && !memcmp(&old, &search->tag, sizeof(old))) {
+	err = get_tag(fd, &search->tag);
+	search->known = !err;
+	if (err || !memcmp(&old, &search->tag, sizeof(old))) {
 		close(fd);
-		return 0;
+		return err;
 	}
 	search->upgrade->instance[listener->listener] = fd;
 	search->upgrade->listeners++;
@@ -102,18 +110,13 @@ static int prepare_listener(const struct cs_addr *addr, const struct cs_listener
 int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
 {
 	struct search search = { .plane = plane, .upgrade = upgrade };
-	int fd;
+	int err;
 
 	upgrade->xdp = upgrade->explain = -1;
-	fd = plane_load_xdp(plane);
-	if (fd < 0)
-		return fd;
-	upgrade->xdp = keep_other(fd, plane->xdp);
-	fd = plane_load_explain(plane);
-	if (fd < 0)
-		return fd;
-	upgrade->explain = keep_other(fd, plane->explain);
-	return plane_each_address(plane, prepare_listener, &search);
+	err = keep_other(plane_load_xdp(plane), plane->xdp, &upgrade->xdp);
+	if (!err)
+		err = keep_other(plane_load_explain(plane), plane->explain, &upgrade->explain);
+	return err ? err : plane_each_address(plane, prepare_listener, &search);
 }
 
 static int replace_program(const struct plane *plane, int *is, int *by, const char *name)
