@@ -209,11 +209,13 @@ int plane_reload(struct plane *plane, const struct config *config, struct error 
 
 int plane_stub(const struct plane *plane, __u16 listener, struct error *error)
 {
-	struct stub *skel = stub__open();
+	struct stub *skel;
 	int err, fd = -1;
 
+	plane_libbpf_forget();
+	skel = stub__open();
 	if (!skel)
-		return error_set(error, -errno, "cs_stub: %s", strerror(errno));
+		return plane_libbpf_error(error, -errno, "cs_stub");
 	skel->rodata->cs_slot = listener;
 	err = plane_reuse_maps(plane, skel->obj);
 	if (!err)

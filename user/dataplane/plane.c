@@ -44,11 +44,13 @@ static int remember_libbpf(enum libbpf_print_level level, const char *format, va
 int plane_libbpf_error(struct error *error, int err, const char *what)
 {
 	size_t len = strcspn(libbpf_said, "\n");
+	char reason[64];
 
+	libbpf_strerror(err, reason, sizeof(reason)); /* it has numbers of its own, from 4000 on */
 	if (err == -EPERM)
 		return error_set(error, err, "%s: not permitted: this needs root", what);
-	return error_set(error, err, "%s: %s%s%.*s%s", what, strerror(-err), len ? " (" : "",
-			 (int)len, libbpf_said, len ? ")" : "");
+	return error_set(error, err, "%s: %s%s%.*s%s", what, reason, len ? " (" : "", (int)len,
+			 libbpf_said, len ? ")" : "");
 }
 
 const char *plane_libbpf_said(void)
