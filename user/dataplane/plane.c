@@ -280,11 +280,16 @@ static int unpin(const struct plane *plane, const char *name)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
-/* Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover. */
+/*
+ * Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover, and as
+ * long as it is there, so is the rest.
+ */
 int plane_unpin_all(const struct plane *plane)
 {
 	int err = unpin(plane, plane_map_names[PLANE_ABI]);
 
+	if (err)
+		return err;
 	for (int i = 0; i < PLANE_ABI; i++)
 		err = unpin(plane, plane_map_names[i]) ?: err;
 	err = unpin(plane, "xdp_new") ?: err;
