@@ -54,15 +54,27 @@ static void close_process(struct worker *worker)
 	worker->process.fd = -1;
 }
 
+static void begin_sweep(struct worker *worker)
+{
+	worker->all->sweeping += !worker->sweeping;
+	worker->sweeping = true;
+	worker->sweep_next = 0;
+}
+
 /* Nothing of the worker is left: its id may be somebody else's. */
 static void free_worker(struct worker *worker)
 {
 	struct workers *all = worker->all;
+	const struct cs_worker was = worker->value;
 
-	settle_usage(&all->service[worker->value.service], worker->value.usage);
-	slots_give_back(all, worker->value.index, worker->value.slots);
 	memset(&worker->value, 0, sizeof(worker->value));
-	entry_write(worker);
+	if (entry_write(worker)) {
+		worker->value = was; /* as long as it is in cs_workers, its id is its own */
+		begin_sweep(worker);
+		return;
+	}
+	settle_usage(&all->service[was.service], was.usage);
+	slots_give_back(all, was.index, was.slots);
 	close_process(worker);
 	routes_free(&worker->routes);
 	if (worker->holder)
@@ -117,13 +129,6 @@ bool workers_reap_some(void *arg)
 		break;
 	}
 	return workers->sweeping;
-}
-
-static void begin_sweep(struct worker *worker)
-{
-	worker->all->sweeping += !worker->sweeping;
-	worker->sweeping = true;
-	worker->sweep_next = 0;
 }
 
 void workers_bury(struct worker *worker)
