@@ -196,6 +196,7 @@ int control_listen(struct control *control, const char *path, struct workers *wo
 
 void control_close(struct control *control)
 {
-	unlink(control->path);
+	if (unlink(control->path))
+		log_line("%s: it is left: %s", control->path, strerror(errno));
 	close(control->source.fd);
 }
