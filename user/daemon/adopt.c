@@ -290,13 +290,15 @@ static int reload_listeners(struct workers *workers)
 		workers->listener[i].dual = false;
 	}
 	err = plane_each_address(workers->plane, note_listener, workers);
+	if (err)
+		return err; /* those that were not come to are there all the same */
 	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
 		if (workers->listener[i].used || workers->listener[i].stub < 0)
 			continue;
 		close(workers->listener[i].stub);
 		workers->listener[i].stub = -1;
 	}
-	return err;
+	return 0;
 }
 
 int workers_reload(struct workers *workers, const struct config *config, struct error *error)

@@ -117,6 +117,22 @@ static void say_attached(const char *line, bool failed, void *arg)
 	log_line("%s", line);
 }
 
+/* The maps, and what this process knows of them; on failure both are as they were. */
+static int take_configuration(struct daemon *daemon, const struct config *config,
+			      struct error *error)
+{
+	struct error unused;
+	int err = plane_reload(&daemon->plane, config, error);
+
+	if (err)
+		return err;
+	err = workers_reload(daemon->workers, config, error);
+	if (!err || plane_reload(&daemon->plane, daemon->config, &unused))
+		return err;
+	workers_reload(daemon->workers, daemon->config, &unused);
+	return err;
+}
+
 /* A mistake changes nothing.  Says what came of it in the log, too. */
 static int reload(struct control *control, struct error *error)
 {
@@ -126,7 +142,7 @@ static int reload(struct control *control, struct error *error)
 	int err = config_read(daemon->config_path, &config, error);
 
 	if (!err) {
-		err = plane_reload(&daemon->plane, config, error);
+		err = take_configuration(daemon, config, error);
 		if (err)
 			free(config);
 	}
@@ -136,14 +152,11 @@ static int reload(struct control *control, struct error *error)
 	}
 	old = daemon->config;
 	daemon->config = config;
-	err = workers_reload(daemon->workers, config, error);
-	if (err)
-		log_line("%s", error->line);
 	attach_configured(&daemon->plane, config, say_attached, NULL);
 	detach_removed(&daemon->plane, old, config, say_attached, NULL);
 	log_line("%s read again: %u service%s", daemon->config_path, config->count,
 		 config->count == 1 ? "" : "s");
-	return err;
+	return 0;
 }
 
 static void got_signal(struct source *source, uint32_t events)
