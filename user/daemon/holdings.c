@@ -130,11 +130,10 @@ int process_start(pid_t pid, __u64 *start)
 		return -errno;
 	text[len] = '\0';
 	at = strrchr(text, ')');
-	if (!at ||
-	    sscanf(at + 1,
-		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-		   "%*d %*d %*d %llu",
-		   &ticks) != 1)
+	if (!at || sscanf(at + 1,
+			  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+			  "%*d %*d %*d %llu",
+			  &ticks) != 1)
 		return -EIO;
 	*start = ticks;
 	return 0;

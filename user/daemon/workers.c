@@ -244,7 +244,8 @@ static struct worker *find_returning(struct workers *workers, const struct admis
 
 		if (worker && !worker->dead && !worker->holder &&
 		    worker->value.service == service &&
-		    worker->value.pid == (__u32)asked->peer.pid && worker->value.start == asked->start &&
+		    worker->value.pid == (__u32)asked->peer.pid &&
+		    worker->value.start == asked->start &&
 		    worker->value.slots == slots_for(by_position) &&
 		    has_sockets(worker, by_position))
 			return worker;
