@@ -58,8 +58,10 @@ static const struct accepted {
 	  "it ended with |has ended, with |lines of errors|the last line |freed what is not in use",
 	  "libconfuse ends the process, or uses what it did not get, when memory is short; that is "
 	  "before anything is touched" },
-	{ "cidsteer", "getpwnam", "it ended with |has ended, with |lines of errors",
-	  "glibc's getpwnam() aborts when memory is short; that is before anything is touched" },
+	{ "cidsteer", "getpwnam",
+	  "it ended with |has ended, with |lines of errors|blocks of memory instead of",
+	  "glibc's getpwnam() aborts when memory is short, or goes on to the next database, whose "
+	  "library it keeps; that is before anything is touched" },
 };
 
 struct result {
