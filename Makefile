@@ -153,7 +153,7 @@ unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 prog: all $(PROG_TESTS) ## packet tests in the kernel (BPF_PROG_TEST_RUN) and the control socket, as root
 	@set -e; for test in $(PROG_TESTS); do echo "# $$test"; $$test -j1 $(CRITERION); done
 
-fault: all $(FAULTS) ## each call of each phase fails once, as root (20 minutes); FAULT_MOST=50: no more of a phase
+fault: all $(FAULTS) ## each call of each phase fails once, as root (25 minutes); FAULT_MOST=50: no more of a phase
 	$(B)/tests/fault/faults
 
 # Another edition, for tests of upgrades: programs that do the same and have another tag, processes
