@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples edition unit model prog selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
+.PHONY: all examples edition unit model prog fault selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -129,6 +129,24 @@ $(B)/selftests/%: $(B)/obj/selftests/%.o $(B)/libcidsteer.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -lpthread -o $@
 
+FAULTS := $(B)/tests/fault/faults $(B)/tests/fault/shim.so $(B)/tests/fault/client
+
+$(B)/tests/fault/shim.so: tests/fault/shim.c tests/fault/fault.h
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fPIC -shared $(LDFLAGS) $< -ldl -o $@
+
+$(B)/tests/fault/client: $(B)/obj/tests/fault/client.o $(B)/libcidsteer.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+
+$(B)/tests/fault/faults: $(call objs,$(filter-out %/shim.c %/client.c,$(wildcard tests/fault/*.c)) $(COMMON) $(PLANE)) \
+		$(B)/libcidsteer.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+
 unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 	@set -e; for test in $^; do echo "# $$test"; $$test $(CRITERION); done
 
@@ -139,6 +157,9 @@ model: ## every interleaving of the CID table's protocol, with spin; its faults 
 	@scripts/setup model
 	@MODEL_DIR=$(B)/model tests/model/run
 
+fault: all $(FAULTS) ## each call of each phase fails once, as root (25 minutes); FAULT_MOST=50: no more of a phase
+	$(B)/tests/fault/faults
+
 # Another edition, for tests of upgrades: programs that do the same and have another tag, processes
 # that can be stopped at a point (user/common/point.h).
 EDITION := $(B)/edition
@@ -147,7 +168,7 @@ edition:
 	+$(Q)$(MAKE) --no-print-directory B=$(EDITION) DEFS=-DCS_POINTS BPF_DEFS=-DCS_EDITION=2 \
 		$(EDITION)/cidsteerd $(EDITION)/selftests/worker
 
-selftest: all examples $(TOOLS) edition ## whole systems in network namespaces (TAP), as root
+selftest: all examples $(TOOLS) $(FAULTS) edition ## whole systems in network namespaces (TAP), as root
 	scripts/selftest
 
 soak: all examples $(TOOLS) edition ## reloads, deaths, restarts, upgrades under load, ten times what test does (10 minutes)

@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/attached.h"
 #include "cli/cli.h"
@@ -120,7 +121,8 @@ static int unload_locked(const struct args *args, struct plane *plane)
 
 	if (result)
 		return result;
-	if (err && !(err == -EPROTO && args->force))
+	/* Without cs_abi it is what an unload or a load has left that did not come to its end. */
+	if (err && err != -ENOENT && !(err == -EPROTO && args->force))
 		return fail(args, "%s", error.line);
 	if (plane_unload(plane, &error))
 		return fail(args, "%s", error.line);
@@ -140,7 +142,7 @@ int cmd_unload(const struct args *args)
 	/* plane_lock() would make the directory. */
 	err = plane_open(&plane, args->dir, &error);
 	plane_close(&plane);
-	if (err == -ENOENT)
+	if (err == -ENOENT && access(args->dir, F_OK))
 		return fail(args, "%s", error.line);
 	if (plane_lock(&plane, args->dir, &error))
 		result = fail(args, "%s", error.line);

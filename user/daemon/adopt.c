@@ -19,32 +19,41 @@ static int adopt_process(struct worker *worker)
 {
 	int fd = syscall(SYS_pidfd_open, worker->value.pid, 0);
 	struct pollfd ended = { .fd = fd, .events = POLLIN };
+	__u64 start;
 	int err;
 
 	if (fd < 0)
 		return -errno;
-	if (process_start(worker->value.pid) != worker->value.start || poll(&ended, 1, 0)) {
-		close(fd);
-		return -ESRCH;
-	}
+	err = process_start(worker->value.pid, &start);
+	if (!err && start != worker->value.start)
+		err = -ESRCH;
+	if (!err && poll(&ended, 1, 0))
+		err = ended.revents ? -ESRCH : -errno;
 	worker->process = (struct source){ fd, worker_process_ended };
-	err = loop_watch(worker->all->loop, &worker->process);
-	if (err)
-		close(fd);
+	if (!err)
+		err = loop_watch(worker->all->loop, &worker->process);
+	if (!err)
+		return 0;
+	worker->process.fd = -1;
+	close(fd);
 	return err;
 }
 
-/* A slot reads as its socket's cookie for as long as any descriptor of it is open. */
-static bool has_any_socket(const struct worker *worker)
+/* A slot reads as its socket's cookie for as long as any descriptor of it is open.  Returns 0,
+ * -ENOENT (there is none), or another errno.
+ */
+static int find_socket(const struct worker *worker)
 {
 	for (__u32 i = 0; i < worker->value.slots; i++) {
 		__u32 slot = worker->value.index + i;
 		__u64 cookie;
 
 		if (!bpf_map_lookup_elem(worker->all->plane->map[PLANE_SOCKETS], &slot, &cookie))
-			return true;
+			return 0;
+		if (errno != ENOENT)
+			return -errno;
 	}
-	return false;
+	return -ENOENT;
 }
 
 /* What the maps say is input: numbers that cannot be, or that another worker has, are refused. */
@@ -135,12 +144,15 @@ static int settle_adopted(struct workers *workers)
 			continue;
 		if (worker->value.state == CS_WORKER_DRAINING)
 			generation_drains(worker);
-		if (worker->gone || worker->value.state == CS_WORKER_DEAD ||
-		    !has_any_socket(worker))
+		err = worker->gone || worker->value.state == CS_WORKER_DEAD ? -ENOENT :
+									      find_socket(worker);
+		if (err == -ENOENT) {
 			workers_bury(worker); /* model: bury */
-		else
+			err = 0;
+		} else if (!err) {
 			log_line("%s: worker %u (pid %u) goes on",
 				 worker_service(worker)->value.name, id, worker->value.pid);
+		}
 	}
 	return err;
 }
@@ -278,13 +290,15 @@ static int reload_listeners(struct workers *workers)
 		workers->listener[i].dual = false;
 	}
 	err = plane_each_address(workers->plane, note_listener, workers);
+	if (err)
+		return err; /* those that were not come to are there all the same */
 	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
 		if (workers->listener[i].used || workers->listener[i].stub < 0)
 			continue;
 		close(workers->listener[i].stub);
 		workers->listener[i].stub = -1;
 	}
-	return err;
+	return 0;
 }
 
 int workers_reload(struct workers *workers, const struct config *config, struct error *error)

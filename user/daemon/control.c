@@ -25,6 +25,10 @@ static void connection_ready(struct source *source, uint32_t events)
 		request_handle(connection, &request);
 		return;
 	}
+	/* A peer that closes with answers unread ends so, too. */
+	if (received < 0 && errno != ECONNRESET)
+		log_limited("a connection of pid %d (uid %u) was closed: %s", connection->peer.pid,
+			    connection->peer.uid, strerror(errno));
 	request_close_fds(&request);
 	connection_close(connection);
 }
@@ -64,24 +68,33 @@ static void accept_connection(struct source *source, uint32_t events)
 	struct connection *connection;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
+	int err;
 
 	(void)events;
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 		turn_away(control);
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+	if (fd < 0)
 		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)) {
+		log_limited("a connection was closed: %s", strerror(errno));
+		return;
+	}
 	if (!is_welcome(control, &peer)) {
 		log_limited("too many connections, one of pid %d (uid %u) was closed", peer.pid,
 			    peer.uid);
 		return;
 	}
 	connection = calloc(1, sizeof(*connection));
-	if (!connection)
-		return;
-	connection->source = (struct source){ fd, connection_ready };
-	connection->control = control;
-	connection->peer = peer;
-	if (loop_watch(control->loop, &connection->source)) {
+	err = connection ? 0 : -ENOMEM;
+	if (!err) {
+		connection->source = (struct source){ fd, connection_ready };
+		connection->control = control;
+		connection->peer = peer;
+		err = loop_watch(control->loop, &connection->source);
+	}
+	if (err) {
+		log_limited("a connection of pid %d (uid %u) was closed: %s", peer.pid, peer.uid,
+			    strerror(-err));
 		free(connection);
 		return;
 	}
@@ -106,6 +119,9 @@ static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 	if (!S_ISSOCK(status.st_mode))
 		return error_set(error, -EADDRINUSE, "%s: is in the way, and no socket",
 				 addr->sun_path);
+	if (fd < 0)
+		return error_set(error, -EMFILE, "%s: no socket to look who is there",
+				 addr->sun_path);
 	if (!connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
 		return error_set(error, -EADDRINUSE, "%s: another daemon listens there",
 				 addr->sun_path);
@@ -116,6 +132,20 @@ static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 	return unlink(addr->sun_path) ?
 		       error_set(error, -errno, "%s: %s", addr->sun_path, strerror(errno)) :
 		       0;
+}
+
+/* Any user may connect; who may do what is decided by SO_PEERCRED. */
+static int bind_path(int fd, const struct sockaddr_un *addr)
+{
+	int err;
+
+	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		return -errno;
+	if (!chmod(addr->sun_path, 0666) && !listen(fd, 4096))
+		return 0;
+	err = -errno;
+	unlink(addr->sun_path);
+	return err;
 }
 
 static void make_parent(const char *path)
@@ -148,23 +178,25 @@ int control_listen(struct control *control, const char *path, struct workers *wo
 	if (err)
 		return err;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* Any user may connect; who may do what is decided by SO_PEERCRED. */
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||
-	    listen(fd, 4096))
-		return error_set(error, -errno, "%s: %s", path, strerror(errno));
+	err = fd < 0 ? -errno : bind_path(fd, &addr);
+	if (err)
+		return error_set(error, err, "%s: %s", path, strerror(-err));
 	control->source = (struct source){ fd, accept_connection };
 	control->workers = workers;
 	control->loop = loop;
 	control->spare = open_spare();
 	err = loop_watch(loop, &control->source);
-	if (err)
+	if (err) {
+		unlink(path);
 		return error_set(error, err, "epoll: %s", strerror(-err));
+	}
 	take_fd(&fd);
 	return 0;
 }
 
 void control_close(struct control *control)
 {
-	unlink(control->path);
+	if (unlink(control->path))
+		log_line("%s: it is left: %s", control->path, strerror(errno));
 	close(control->source.fd);
 }

@@ -114,28 +114,29 @@ __u32 id_take(struct workers *workers)
 }
 
 /* proc(5), field 22 of stat; the name in field 2 may hold anything, also ')'. */
-__u64 process_start(pid_t pid)
+int process_start(pid_t pid, __u64 *start)
 {
 	char path[64], text[1024], *at;
 	_cleanup_file_ FILE *file = NULL;
-	unsigned long long start = 0;
+	unsigned long long ticks;
 	size_t len;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	file = fopen(path, "re");
 	if (!file)
-		return 0;
+		return errno == ENOENT ? -ESRCH : -errno;
 	len = fread(text, 1, sizeof(text) - 1, file);
+	if (ferror(file))
+		return -errno;
 	text[len] = '\0';
 	at = strrchr(text, ')');
-	if (!at)
-		return 0;
-	if (sscanf(at + 1,
-		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-		   "%*d %*d %*d %llu",
-		   &start) != 1)
-		return 0;
-	return start;
+	if (!at || sscanf(at + 1,
+			  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+			  "%*d %*d %*d %llu",
+			  &ticks) != 1)
+		return -EIO;
+	*start = ticks;
+	return 0;
 }
 
 int routes_start(struct worker *worker)

@@ -29,7 +29,9 @@ void id_give_back(struct workers *workers, __u32 id);
 /* Lets the daemon write routes as this worker.  Returns 0 or -ENOMEM. */
 int routes_start(struct worker *worker);
 
-/* Start time of a process (proc(5), stat field 22), or 0. */
-__u64 process_start(pid_t pid);
+/* Start time of a process (proc(5), stat field 22).  Returns 0, -ESRCH (it is gone), or why that
+ * cannot be told.
+ */
+int process_start(pid_t pid, __u64 *start);
 
 #endif

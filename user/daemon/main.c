@@ -29,6 +29,7 @@ struct daemon {
 	bool check, upgraded;
 	struct config *config;
 	struct plane plane;
+	bool loaded; /* by this process, not adopted */
 	struct loop loop;
 	struct workers *workers;
 	struct control control;
@@ -125,6 +126,23 @@ static void tell_manager(const struct daemon *daemon, const char *change)
 		   daemon->control_path, daemon->plane.dir);
 }
 
+/* The maps, and what this process knows of them; on failure both are as they were. */
+static int take_configuration(struct daemon *daemon, const struct config *config,
+			      struct error *error)
+{
+	struct error unused;
+	int err = plane_reload(&daemon->plane, config, error);
+
+	if (err)
+		return err;
+	CS_POINT("configuration"); /* the maps have it, and the daemon not */
+	err = workers_reload(daemon->workers, config, error);
+	if (!err || plane_reload(&daemon->plane, daemon->config, &unused))
+		return err;
+	workers_reload(daemon->workers, daemon->config, &unused);
+	return err;
+}
+
 /* A mistake changes nothing.  Says what came of it in the log, too. */
 static int reload(struct control *control, struct error *error)
 {
@@ -134,7 +152,7 @@ static int reload(struct control *control, struct error *error)
 	int err = config_read(daemon->config_path, &config, error);
 
 	if (!err) {
-		err = plane_reload(&daemon->plane, config, error);
+		err = take_configuration(daemon, config, error);
 		if (err)
 			free(config);
 	}
@@ -144,16 +162,12 @@ static int reload(struct control *control, struct error *error)
 	}
 	old = daemon->config;
 	daemon->config = config;
-	CS_POINT("configuration"); /* the maps have it, and the daemon not */
-	err = workers_reload(daemon->workers, config, error);
-	if (err)
-		log_line("%s", error->line);
 	attach_configured(&daemon->plane, config, say_attached, NULL);
 	detach_removed(&daemon->plane, old, config, say_attached, NULL);
 	log_line("%s read again: %u service%s", daemon->config_path, config->count,
 		 config->count == 1 ? "" : "s");
 	tell_manager(daemon, "");
-	return err;
+	return 0;
 }
 
 static void got_signal(struct source *source, uint32_t events)
@@ -195,6 +209,7 @@ static int load(struct daemon *daemon, struct error *error)
 	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted,
 			      &daemon->upgraded, error);
 
+	daemon->loaded = !err && !adopted;
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
 			 daemon->dir);
@@ -226,6 +241,7 @@ static void attach(struct daemon *daemon)
 static int start(struct daemon *daemon, struct error *error)
 {
 	int err = config_read(daemon->config_path, &daemon->config, error);
+	struct error unused;
 
 	if (err)
 		return err;
@@ -251,10 +267,13 @@ static int start(struct daemon *daemon, struct error *error)
 	if (!err)
 		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
 				   error);
-	if (err)
-		control_close(&daemon->control);
-	else
+	if (!err) {
 		attach(daemon);
+		return 0;
+	}
+	control_close(&daemon->control);
+	if (daemon->loaded)
+		plane_unload(&daemon->plane, &unused);
 	return err;
 }
 

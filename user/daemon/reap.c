@@ -34,7 +34,7 @@ static bool is_without_workers(const struct service *service)
 	return true;
 }
 
-/* Adds a departed worker's line to line 0. */
+/* Adds a departed worker's line to line 0; a second time adds nothing. */
 static void settle_usage(struct service *service, __u32 line)
 {
 	struct cs_usage *sum = &service->usage[0], *gone = &service->usage[line];
@@ -46,11 +46,15 @@ static void settle_usage(struct service *service, __u32 line)
 	sum->path_changes += gone->path_changes;
 	return_share(service, line);
 	memset(gone, 0, sizeof(*gone)); /* model: clear */
+}
+
+static void give_back_line(struct service *service, __u32 line)
+{
 	service->usage_taken[line] = false;
 	/* A process that was killed between a line and line 0 has left them apart: they meet here.
 	 */
 	if (is_without_workers(service))
-		sum->provisional = 0;
+		service->usage[0].provisional = 0;
 }
 
 static void close_process(struct worker *worker)
@@ -62,15 +66,29 @@ static void close_process(struct worker *worker)
 	worker->process.fd = -1;
 }
 
+static void begin_sweep(struct worker *worker)
+{
+	worker->all->sweeping += !worker->sweeping;
+	worker->sweeping = true;
+	worker->sweep_next = 0; /* model: start */
+}
+
 /* Nothing of the worker is left: its id may be somebody else's. */
 static void free_worker(struct worker *worker)
 {
 	struct workers *all = worker->all;
+	const struct cs_worker was = worker->value;
+	struct service *service = &all->service[was.service];
 
-	settle_usage(&all->service[worker->value.service], worker->value.usage);
-	slots_give_back(all, worker->value.index, worker->value.slots);
+	settle_usage(service, was.usage);
 	memset(&worker->value, 0, sizeof(worker->value));
-	entry_write(worker);
+	if (entry_write(worker)) {
+		worker->value = was; /* as long as it is in cs_workers, its id is its own */
+		begin_sweep(worker);
+		return;
+	}
+	give_back_line(service, was.usage);
+	slots_give_back(all, was.index, was.slots);
 	close_process(worker);
 	routes_free(&worker->routes);
 	if (worker->holder)
@@ -127,13 +145,6 @@ bool workers_reap_some(void *arg)
 		break;
 	}
 	return workers->sweeping;
-}
-
-static void begin_sweep(struct worker *worker)
-{
-	worker->all->sweeping += !worker->sweeping;
-	worker->sweeping = true;
-	worker->sweep_next = 0; /* model: start */
 }
 
 void workers_bury(struct worker *worker)

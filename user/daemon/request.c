@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "daemon/connection.h"
 #include "daemon/generations.h"
+#include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "dataplane/config.h"
 
@@ -126,6 +127,10 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 	if (pidfd < 0)
 		return error_set(error, pidfd, "its process cannot be watched: %s",
 				 strerror(-pidfd));
+	err = process_start(connection->peer.pid, &admission.start);
+	if (err)
+		return error_set(error, err, "reading when its process started: %s",
+				 strerror(-err));
 	memcpy(admission.service, message->service, sizeof(admission.service));
 	admission.pidfd = pidfd;
 	connection->worker = workers_admit(connection->control->workers, &admission, notes,
@@ -152,8 +157,14 @@ static void handle_register(struct connection *connection, struct request *reque
 		return;
 	}
 	say_registered(connection, notes, returning);
-	if (answer_registered(connection, serial, notes, returning))
-		connection_close(connection);
+	err = answer_registered(connection, serial, notes, returning);
+	if (!err)
+		return;
+	if (err != -EPIPE) /* a worker that is gone again */
+		log_limited("%s: answering worker %u: %s",
+			    worker_service(connection->worker)->value.name, connection->worker->id,
+			    strerror(-err));
+	connection_close(connection);
 }
 
 static void answer_done(struct connection *connection, __u32 serial, int result)

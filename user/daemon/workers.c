@@ -258,15 +258,13 @@ static bool has_sockets(const struct worker *worker, const struct admission *ask
 static struct worker *find_returning(struct workers *workers, const struct admission *asked,
 				     __u32 service)
 {
-	__u64 start = process_start(asked->peer.pid);
-
 	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
 		struct worker *worker = workers->worker[id];
 
 		if (worker && !worker->dead && !worker->holder &&
 		    worker->value.service == service &&
-		    worker->value.pid == (__u32)asked->peer.pid && worker->value.start == start &&
-		    has_sockets(worker, asked))
+		    worker->value.pid == (__u32)asked->peer.pid &&
+		    worker->value.start == asked->start && has_sockets(worker, asked))
 			return worker;
 	}
 	return NULL;
@@ -286,7 +284,7 @@ static struct worker *make_worker(struct workers *workers, const struct admissio
 		.service = service,
 		.pid = asked->peer.pid,
 		.slots = slots_for(by_position),
-		.start = process_start(asked->peer.pid),
+		.start = asked->start,
 	};
 	return worker;
 }

@@ -84,7 +84,8 @@ struct workers {
 /* Who asks, and with what. */
 struct admission {
 	struct ucred peer;
-	int pidfd; /* of the peer; taken over on success */
+	int pidfd;   /* of the peer; taken over on success */
+	__u64 start; /* of its process, in clock ticks since boot */
 	char service[CS_NAME_SIZE];
 	__u32 token;	    /* of its generation; 0: none */
 	__u8 state;	    /* CS_WORKER_* that an earlier daemon said */

@@ -89,6 +89,8 @@ static int find_interface(const char *interface, struct error *error)
 
 	if (ifindex)
 		return ifindex;
+	if (errno != ENODEV)
+		return error_set(error, -errno, "%s: %s", interface, strerror(errno));
 	return error_set(error, -ENODEV, "%s: there is no such interface in this network namespace",
 			 interface);
 }

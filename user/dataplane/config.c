@@ -118,14 +118,31 @@ static int check_interface(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+/* -ENOENT: there is no such user, and what else errno says: that could not be found out. */
+static int find_user(const char *name, __u32 *uid)
+{
+	const struct passwd *passwd;
+
+	errno = 0;
+	passwd = getpwnam(name);
+	if (passwd)
+		*uid = passwd->pw_uid;
+	else if (!errno || errno == ESRCH || errno == EBADF || errno == EPERM)
+		return -ENOENT;
+	return passwd ? 0 : -errno;
+}
+
 static int check_user(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *name = cfg_opt_getnstr(opt, 0);
+	__u32 uid;
+	int err = find_user(name, &uid);
 
-	if (getpwnam(name))
-		return 0;
-	cfg_error(cfg, "user \"%s\" does not exist", name);
-	return -1;
+	if (err == -ENOENT)
+		cfg_error(cfg, "user \"%s\" does not exist", name);
+	else if (err)
+		cfg_error(cfg, "user \"%s\" cannot be looked up: %s", name, strerror(-err));
+	return err ? -1 : 0;
 }
 
 static int check_range(cfg_t *cfg, cfg_opt_t *opt, long least, long most)
@@ -162,10 +179,22 @@ static int check_unknown_cid(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
-static void take_service(cfg_t *from, struct config_service *to)
+/* libconfuse goes on without a default that it has no memory for. */
+static bool has_defaults(cfg_t *service)
+{
+	static const char *const names[] = { "cid_length", "max_cids", "unknown_cid",
+					     "shared_table", "drain_seconds" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!cfg_size(service, names[i]))
+			return false;
+	}
+	return true;
+}
+
+static int take_service(cfg_t *from, struct config_service *to)
 {
 	const char *user = cfg_getstr(from, "user");
-	const struct passwd *passwd = user ? getpwnam(user) : NULL;
 
 	memcpy(to->name, cfg_title(from), strlen(cfg_title(from)));
 	to->line = from->line;
@@ -175,11 +204,12 @@ static void take_service(cfg_t *from, struct config_service *to)
 	to->interface_count = cfg_size(from, "interface");
 	for (unsigned int i = 0; i < to->interface_count; i++)
 		snprintf(to->interface[i], IFNAMSIZ, "%s", cfg_getnstr(from, "interface", i));
-	to->uid = passwd ? passwd->pw_uid : 0;
 	to->cid_len = cfg_getint(from, "cid_length");
 	to->max_cids = cfg_getint(from, "max_cids");
 	to->shared_table = cfg_getbool(from, "shared_table");
 	to->drain_seconds = cfg_getint(from, "drain_seconds");
+	to->uid = 0;
+	return user ? find_user(user, &to->uid) : 0;
 }
 
 static bool same_listener(const struct config_service *a, const struct config_service *b,
@@ -199,6 +229,7 @@ static bool same_listener(const struct config_service *a, const struct config_se
 static int take_all(const char *path, cfg_t *cfg, struct config *config, struct error *error)
 {
 	char text[ADDRESS_TEXT];
+	int err;
 
 	config->count = cfg_size(cfg, "service");
 	if (!config->count)
@@ -207,7 +238,13 @@ static int take_all(const char *path, cfg_t *cfg, struct config *config, struct 
 		return error_set(error, -EINVAL, "%s: no more than %d services", path,
 				 CS_MAX_SERVICES - 1);
 	for (unsigned int s = 0; s < config->count; s++) {
-		take_service(cfg_getnsec(cfg, "service", s), &config->service[s]);
+		if (!has_defaults(cfg_getnsec(cfg, "service", s)))
+			return error_set(error, -ENOMEM, "%s: out of memory", path);
+		err = take_service(cfg_getnsec(cfg, "service", s), &config->service[s]);
+		if (err)
+			return error_set(error, err, "%s:%d: the user of service \"%s\": %s", path,
+					 config->service[s].line, config->service[s].name,
+					 strerror(-err));
 		for (unsigned int other = 0; other < s; other++) {
 			if (same_listener(&config->service[s], &config->service[other], text))
 				return error_set(error, -EINVAL,

@@ -43,7 +43,8 @@ static int pin(const struct plane *plane, int fd)
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
 		return -errno;
 	inner_path(plane, info.id, path);
-	return bpf_obj_pin(fd, path) ? -errno : 0;
+	/* It may be pinned already; another map cannot have its id. */
+	return bpf_obj_pin(fd, path) && errno != EEXIST ? -errno : 0;
 }
 
 int plane_inner_put(const struct plane *plane, __u32 service, int table, int usage)

@@ -105,6 +105,8 @@ static int write_abi(struct plane *plane)
 
 	plane->abi = (struct cs_abi){ .magic = CS_MAGIC, .layout = CS_LAYOUT };
 	plane->abi.netns_cookie[0] = plane_netns_cookie();
+	if (!plane->abi.netns_cookie[0])
+		return -errno;
 	return bpf_map_update_elem(plane->map[PLANE_ABI], &key, &plane->abi, BPF_ANY) ? -errno : 0;
 }
 
@@ -131,8 +133,13 @@ static int load_new(struct plane *plane, struct error *error)
 
 static int check_namespace(const struct plane *plane, struct error *error)
 {
-	if (plane->abi.netns_cookie[0] == plane_netns_cookie())
+	__u64 cookie = plane_netns_cookie();
+
+	if (cookie && plane->abi.netns_cookie[0] == cookie)
 		return 0;
+	if (!cookie)
+		return error_set(error, -errno, "reading the network namespace's cookie: %s",
+				 strerror(errno));
 	return error_set(error, -EINVAL,
 			 "%s was loaded in another network namespace: start there, or use another "
 			 "--bpffs",
@@ -178,8 +185,10 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
 	*adopted = !err;
 	if (!err)
 		err = check_namespace(plane, error);
-	if (err && err != -ENOENT)
+	if (err && err != -ENOENT) {
+		rmdir(plane->dir); /* if it is empty, it is ours */
 		return err;
+	}
 	if (*adopted)
 		return plane_inner_restore(plane, error) ?: adopt(plane, config, upgraded, error);
 
@@ -202,11 +211,13 @@ int plane_reload(struct plane *plane, const struct config *config, struct error 
 
 int plane_stub(const struct plane *plane, __u16 listener, struct error *error)
 {
-	struct stub *skel = stub__open();
+	struct stub *skel;
 	int err, fd = -1;
 
+	plane_libbpf_forget();
+	skel = stub__open();
 	if (!skel)
-		return error_set(error, -errno, "cs_stub: %s", strerror(errno));
+		return plane_libbpf_error(error, -errno, "cs_stub");
 	skel->rodata->cs_slot = listener;
 	err = plane_reuse_maps(plane, skel->obj);
 	if (!err)

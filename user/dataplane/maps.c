@@ -48,8 +48,11 @@ int plane_each_address(const struct plane *plane,
 		if (bpf_map_get_next_key(plane->map[PLANE_ADDRS], at, &addr))
 			return errno == ENOENT ? 0 : -errno;
 		at = &addr;
-		if (bpf_map_lookup_elem(plane->map[PLANE_ADDRS], &addr, &listener))
-			continue;
+		if (bpf_map_lookup_elem(plane->map[PLANE_ADDRS], &addr, &listener)) {
+			if (errno == ENOENT)
+				continue;
+			return -errno;
+		}
 		result = visit(&addr, &listener, arg);
 		if (result)
 			return result;

@@ -44,15 +44,16 @@ static int remember_libbpf(enum libbpf_print_level level, const char *format, va
 int plane_libbpf_error(struct error *error, int err, const char *what)
 {
 	size_t len = strcspn(libbpf_said, "\n");
-	char missing[PLANE_MISSING];
+	char missing[PLANE_MISSING], reason[64];
 
+	libbpf_strerror(err, reason, sizeof(reason)); /* it has numbers of its own, from 4000 on */
 	/* The verifier says EACCES to what only CAP_PERFMON may do. */
 	if ((err == -EPERM || err == -EACCES) && *plane_missing(missing))
 		return error_set(error, err,
 				 "%s: not permitted: this process lacks %s: see cidsteerd(8)", what,
 				 missing);
-	return error_set(error, err, "%s: %s%s%.*s%s", what, strerror(-err), len ? " (" : "",
-			 (int)len, libbpf_said, len ? ")" : "");
+	return error_set(error, err, "%s: %s%s%.*s%s", what, reason, len ? " (" : "", (int)len,
+			 libbpf_said, len ? ")" : "");
 }
 
 const char *plane_libbpf_said(void)
@@ -199,6 +200,7 @@ int plane_open(struct plane *plane, const char *dir, struct error *error)
 
 int plane_lock(struct plane *plane, const char *dir, struct error *error)
 {
+	bool made;
 	int err;
 
 	init_fds(plane);
@@ -206,16 +208,17 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error)
 	if (err)
 		return err;
 	dir = plane->dir;
-	if (mkdir(dir, 0700) && errno != EEXIST)
+	made = !mkdir(dir, 0700);
+	if (!made && errno != EEXIST)
 		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
 	plane->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (plane->lock < 0)
-		return error_set(error, -errno, "%s: %s", dir, strerror(errno));
-	if (!flock(plane->lock, LOCK_EX | LOCK_NB))
+	if (plane->lock >= 0 && !flock(plane->lock, LOCK_EX | LOCK_NB))
 		return 0;
 	err = -errno;
 	cleanup_fd(&plane->lock);
 	plane->lock = -1;
+	if (made)
+		rmdir(dir);
 	if (err == -EWOULDBLOCK)
 		return error_set(error, -EBUSY,
 				 "%s is held by a running cidsteerd, or by another cidsteer", dir);
@@ -280,11 +283,16 @@ int plane_unpin(const struct plane *plane, const char *name)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
-/* Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover. */
+/*
+ * Removes our pins, and nobody else's; cs_abi first: what is left without it is a leftover, and as
+ * long as it is there, so is the rest.
+ */
 int plane_unpin_all(const struct plane *plane)
 {
 	int err = plane_unpin(plane, plane_map_names[PLANE_ABI]);
 
+	if (err)
+		return err;
 	for (int i = 0; i < PLANE_ABI; i++)
 		err = plane_unpin(plane, plane_map_names[i]) ?: err;
 	err = plane_unpin(plane, "reuseport") ?: err;

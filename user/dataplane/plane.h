@@ -132,7 +132,7 @@ void plane_unmap_table(struct cs_table *table);
 struct cs_usage *plane_map_usage(int fd, bool writable);
 void plane_unmap_usage(struct cs_usage *usage);
 
-/* The cookie of the network namespace that this process is in; 0: not to be had. */
+/* The cookie of the network namespace that this process is in; 0: not to be had, see errno. */
 __u64 plane_netns_cookie(void);
 
 #endif

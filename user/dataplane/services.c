@@ -24,9 +24,10 @@
 #include "explain.skel.h"
 
 struct plan {
-	struct cs_service service[CS_MAX_SERVICES];
+	struct cs_service service[CS_MAX_SERVICES], was[CS_MAX_SERVICES];
 	bool renew[CS_MAX_SERVICES]; /* new key, table and usage lines */
 	int table_fd[CS_MAX_SERVICES], usage_fd[CS_MAX_SERVICES]; /* made for those; 0: none */
+	int old_table_fd[CS_MAX_SERVICES], old_usage_fd[CS_MAX_SERVICES]; /* that they replace */
 	bool wanted[CS_MAX_SERVICES];
 	bool has_workers[CS_MAX_SERVICES];
 	bool listener_used[CS_MAX_LISTENERS];
@@ -62,6 +63,7 @@ static int plan_loaded(const struct plane *plane, struct plan *plan)
 		if (err && err != -ENOENT)
 			return err;
 	}
+	memcpy(plan->was, plan->service, sizeof(plan->was));
 	return plane_each_address(plane, note_address, plan);
 }
 
@@ -370,34 +372,52 @@ int plane_load_instance(const struct plane *plane, const struct cs_listener *lis
 	return err ? err : fd;
 }
 
-static bool slot_is_empty(const struct plane *plane, __u32 slot)
+/* Returns 0, -ENOENT (its slot is empty), or another errno. */
+static int find_instance(const struct plane *plane, __u32 slot)
 {
 	__u32 prog_id;
 
-	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &prog_id) != 0;
+	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &prog_id) ? -errno : 0;
 }
 
-/* Makes all that can fail, out of sight of packets and workers. */
+static int prepare_service(const struct plane *plane, struct plan *plan, __u32 id)
+{
+	plan->table_fd[id] = make_table(plan->service[id].max_cids);
+	if (plan->table_fd[id] < 0)
+		return plan->table_fd[id];
+	plan->usage_fd[id] = make_usage();
+	if (plan->usage_fd[id] < 0)
+		return plan->usage_fd[id];
+	if (!plan->was[id].used)
+		return 0;
+	plan->old_table_fd[id] = plane_table_fd(plane, id);
+	if (plan->old_table_fd[id] < 0)
+		return plan->old_table_fd[id];
+	plan->old_usage_fd[id] = plane_usage_fd(plane, id);
+	return plan->old_usage_fd[id] < 0 ? plan->old_usage_fd[id] : 0;
+}
+
+/* Makes what packets and workers do not see yet. */
 static int prepare(const struct plane *plane, struct plan *plan)
 {
-	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
-		if (!plan->wanted[id] || !plan->renew[id])
-			continue;
-		plan->table_fd[id] = make_table(plan->service[id].max_cids);
-		if (plan->table_fd[id] < 0)
-			return plan->table_fd[id];
-		plan->usage_fd[id] = make_usage();
-		if (plan->usage_fd[id] < 0)
-			return plan->usage_fd[id];
+	int err = 0;
+
+	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
+		if (plan->wanted[id] && plan->renew[id])
+			err = prepare_service(plane, plan, id);
 	}
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < plan->want_count; i++) {
 		struct plane_address *want = &plan->want[i];
 		const struct plane_address *is = plan_find_loaded(plan, &want->addr);
 		bool same = is && !memcmp(&is->listener, &want->listener, sizeof(is->listener));
+		int err = same ? find_instance(plane, want->listener.listener) : -ENOENT;
 
-		if (want->listener.flags & CS_LISTENER_ALIAS ||
-		    (same && !slot_is_empty(plane, want->listener.listener)))
+		if (want->listener.flags & CS_LISTENER_ALIAS || !err)
 			continue;
+		if (err != -ENOENT)
+			return err;
 		want->instance = plane_load_instance(plane, &want->listener);
 		if (want->instance < 0)
 			return want->instance;
@@ -405,18 +425,22 @@ static int prepare(const struct plane *plane, struct plan *plan)
 	return 0;
 }
 
+static void close_made(int fd)
+{
+	if (fd > 0)
+		close(fd);
+}
+
 static void close_prepared(struct plan *plan)
 {
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
-		if (plan->table_fd[id] > 0)
-			close(plan->table_fd[id]);
-		if (plan->usage_fd[id] > 0)
-			close(plan->usage_fd[id]);
+		close_made(plan->table_fd[id]);
+		close_made(plan->usage_fd[id]);
+		close_made(plan->old_table_fd[id]);
+		close_made(plan->old_usage_fd[id]);
 	}
-	for (unsigned int i = 0; i < plan->want_count; i++) {
-		if (plan->want[i].instance > 0)
-			close(plan->want[i].instance);
-	}
+	for (unsigned int i = 0; i < plan->want_count; i++)
+		close_made(plan->want[i].instance);
 }
 
 static int apply_services(const struct plane *plane, const struct plan *plan)
@@ -426,7 +450,7 @@ static int apply_services(const struct plane *plane, const struct plan *plan)
 
 		if (!plan->wanted[id])
 			continue;
-		if (plan->renew[id])
+		if (!plan->was[id].used)
 			err = reset_service(plane, id);
 		if (!err && plan->renew[id])
 			err = plane_inner_put(plane, id, plan->table_fd[id], plan->usage_fd[id]);
@@ -455,37 +479,104 @@ static int apply_addresses(const struct plane *plane, const struct plan *plan)
 	return 0;
 }
 
-static void remove_addresses(const struct plane *plane, const struct plan *plan)
+static bool plan_wants(const struct plan *plan, const struct cs_addr *addr)
+{
+	for (unsigned int i = 0; i < plan->want_count; i++) {
+		if (!memcmp(&plan->want[i].addr, addr, sizeof(*addr)))
+			return true;
+	}
+	return false;
+}
+
+static int remove_unwanted(const struct plane *plane, const struct plan *plan)
+{
+	static const struct cs_service none;
+
+	for (unsigned int i = 0; i < plan->loaded_count; i++) {
+		const struct cs_addr *addr = &plan->loaded[i].addr;
+
+		if (!plan_wants(plan, addr) && bpf_map_delete_elem(plane->map[PLANE_ADDRS], addr))
+			return -errno;
+	}
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (plan->was[id].used && !plan->wanted[id] &&
+		    bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &none, BPF_ANY))
+			return -errno;
+	}
+	return 0;
+}
+
+/* Slots of @of that none of @others has: nobody asks for them. */
+static void empty_slots(const struct plane *plane, const struct plane_address *of,
+			unsigned int of_count, const struct plane_address *others,
+			unsigned int others_count)
 {
 	bool kept[CS_MAX_LISTENERS] = {};
 
-	for (unsigned int i = 0; i < plan->want_count; i++)
-		kept[plan->want[i].listener.listener] = true;
-	for (unsigned int i = 0; i < plan->loaded_count; i++) {
-		const struct plane_address *is = &plan->loaded[i];
-		__u32 slot = is->listener.listener;
-		bool wanted = false;
+	for (unsigned int i = 0; i < others_count; i++) {
+		if (others[i].listener.listener < CS_MAX_LISTENERS)
+			kept[others[i].listener.listener] = true;
+	}
+	for (unsigned int i = 0; i < of_count; i++) {
+		__u32 slot = of[i].listener.listener;
 
-		for (unsigned int w = 0; w < plan->want_count; w++)
-			wanted |= !memcmp(&plan->want[w].addr, &is->addr, sizeof(is->addr));
-		if (!wanted)
-			bpf_map_delete_elem(plane->map[PLANE_ADDRS], &is->addr);
 		if (slot < CS_MAX_LISTENERS && !kept[slot])
 			bpf_map_delete_elem(plane->map[PLANE_LISTENERS], &slot);
 	}
 }
 
-static void remove_services(const struct plane *plane, const struct plan *plan)
+/* Of what is in use no more, and is written over when it is used again: failing does no harm. */
+static void tidy(const struct plane *plane, const struct plan *plan)
 {
-	static const struct cs_service none;
-
+	empty_slots(plane, plan->loaded, plan->loaded_count, plan->want, plan->want_count);
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
-		if (!plan->service[id].used || plan->wanted[id])
+		if (!plan->was[id].used || plan->wanted[id])
 			continue;
-		bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &none, BPF_ANY);
 		bpf_map_delete_elem(plane->map[PLANE_CIDS], &id);
 		bpf_map_delete_elem(plane->map[PLANE_USAGE], &id);
 	}
+}
+
+/* Everything as it was loaded; the slots of what was loaded have not been touched. */
+static void undo(const struct plane *plane, const struct plan *plan)
+{
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (plan->old_table_fd[id] > 0 && plan->old_usage_fd[id] > 0)
+			plane_inner_put(plane, id, plan->old_table_fd[id], plan->old_usage_fd[id]);
+		if (plan->was[id].used || plan->wanted[id])
+			bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &plan->was[id],
+					    BPF_ANY);
+		if (plan->wanted[id] && !plan->was[id].used) {
+			bpf_map_delete_elem(plane->map[PLANE_CIDS], &id);
+			bpf_map_delete_elem(plane->map[PLANE_USAGE], &id);
+		}
+	}
+	for (unsigned int i = 0; i < plan->loaded_count; i++)
+		bpf_map_update_elem(plane->map[PLANE_ADDRS], &plan->loaded[i].addr,
+				    &plan->loaded[i].listener, BPF_ANY);
+	plane_index_ports(plane, plan->loaded, plan->loaded_count);
+	for (unsigned int i = 0; i < plan->want_count; i++) {
+		if (!plan_find_loaded(plan, &plan->want[i].addr))
+			bpf_map_delete_elem(plane->map[PLANE_ADDRS], &plan->want[i].addr);
+	}
+	empty_slots(plane, plan->want, plan->want_count, plan->loaded, plan->loaded_count);
+}
+
+static int apply(const struct plane *plane, const struct plan *plan)
+{
+	int err = apply_services(plane, plan);
+
+	if (!err)
+		err = apply_addresses(plane, plan);
+	if (!err)
+		err = plane_index_ports(plane, plan->want, plan->want_count);
+	if (!err)
+		err = remove_unwanted(plane, plan);
+	if (err)
+		undo(plane, plan);
+	else
+		tidy(plane, plan);
+	return err;
 }
 
 int plane_sync(struct plane *plane, const struct config *config, struct error *error)
@@ -500,16 +591,8 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 		return err;
 	err = prepare(plane, plan);
 	if (!err)
-		err = apply_services(plane, plan);
-	if (!err)
-		err = apply_addresses(plane, plan);
-	if (!err)
-		err = plane_index_ports(plane, plan->want, plan->want_count);
+		err = apply(plane, plan);
 	close_prepared(plan);
-	if (err)
-		return plane_libbpf_error(error, err, "services");
-	remove_addresses(plane, plan);
-	remove_services(plane, plan);
 	plane_inner_tidy(plane); /* a pin too many does no harm */
-	return 0;
+	return err ? plane_libbpf_error(error, err, "services") : 0;
 }

@@ -30,31 +30,44 @@ struct tag {
 	__u8 byte[BPF_TAG_SIZE];
 };
 
-static bool get_tag(int fd, struct tag *tag)
+static int get_tag(int fd, struct tag *tag)
 {
 	struct bpf_prog_info info = {};
 	__u32 len = sizeof(info);
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
-		return false;
+		return -errno;
 	memcpy(tag->byte, info.tag, sizeof(tag->byte));
-	return true;
+	return 0;
 }
 
 bool plane_same_code(int a, int b)
 {
 	struct tag one, other;
 
-	return get_tag(a, &one) && get_tag(b, &other) && !memcmp(&one, &other, sizeof(one));
+	return !get_tag(a, &one) && !get_tag(b, &other) && !memcmp(&one, &other, sizeof(one));
 }
 
-/* Keeps a program only if it differs from the one that is pinned. */
-static int keep_other(int loaded, int pinned)
+/* Keeps a program only if it differs from the one that is pinned, if one is; either descriptor may
+ * be an error.
+ */
+static int keep_other(int loaded, int pinned, int *kept)
 {
-	if (loaded < 0 || !plane_same_code(loaded, pinned))
+	struct tag one, other;
+	int err;
+
+	if (loaded < 0)
 		return loaded;
-	close(loaded);
-	return -1;
+	if (pinned == -ENOENT) {
+		*kept = loaded;
+		return 0;
+	}
+	err = pinned < 0 ? pinned : get_tag(loaded, &one) ?: get_tag(pinned, &other);
+	if (!err && memcmp(&one, &other, sizeof(one)))
+		*kept = loaded;
+	else
+		close(loaded);
+	return err;
 }
 
 struct search {
@@ -62,24 +75,26 @@ struct search {
 	struct upgrade *upgrade;
 };
 
-static bool slot_is_empty(const struct plane *plane, __u32 slot)
+/* Returns 0, -ENOENT (it is empty), or another errno. */
+static int find_instance(const struct plane *plane, __u32 slot)
 {
 	__u32 id;
 
-	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &id) != 0;
+	return bpf_map_lookup_elem(plane->map[PLANE_LISTENERS], &slot, &id) ? -errno : 0;
 }
 
 static int prepare_listener(const struct cs_addr *addr, const struct cs_listener *listener,
 			    void *arg)
 {
 	struct search *search = arg;
-	int fd;
+	int fd, err;
 
 	(void)addr;
 	if (listener->flags & CS_LISTENER_ALIAS || listener->listener >= CS_MAX_LISTENERS)
 		return 0;
-	if (slot_is_empty(search->plane, listener->listener))
-		return 0; /* plane_sync() fills it */
+	err = find_instance(search->plane, listener->listener);
+	if (err)
+		return err == -ENOENT ? 0 : err; /* an empty one is filled by plane_sync() */
 	fd = plane_load_instance(search->plane, listener);
 	if (fd < 0)
 		return fd;
@@ -100,13 +115,10 @@ static int prepare_listeners(const struct plane *plane, struct upgrade *upgrade)
 {
 	struct search search = { .plane = plane, .upgrade = upgrade };
 	_cleanup_fd_ int pinned = plane_open_pin(plane, "reuseport");
-	int err, fd = load_any_instance(plane);
+	int err = keep_other(load_any_instance(plane), pinned, &upgrade->reuseport);
 
-	if (fd < 0)
-		return fd;
-	upgrade->reuseport = keep_other(fd, pinned);
-	if (upgrade->reuseport < 0)
-		return 0;
+	if (err || upgrade->reuseport < 0)
+		return err;
 	err = plane_each_address(plane, prepare_listener, &search);
 	/* Slots change from here on: who is killed leaves them to the next one, all of them. */
 	return err ? err : plane_unpin(plane, "reuseport");
@@ -121,18 +133,13 @@ int upgrade_pin_instance(const struct plane *plane)
 
 int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
 {
-	int fd;
+	int err;
 
 	upgrade->xdp = upgrade->explain = upgrade->reuseport = -1;
-	fd = plane_load_xdp(plane);
-	if (fd < 0)
-		return fd;
-	upgrade->xdp = keep_other(fd, plane->xdp);
-	fd = plane_load_explain(plane);
-	if (fd < 0)
-		return fd;
-	upgrade->explain = keep_other(fd, plane->explain);
-	return prepare_listeners(plane, upgrade);
+	err = keep_other(plane_load_xdp(plane), plane->xdp, &upgrade->xdp);
+	if (!err)
+		err = keep_other(plane_load_explain(plane), plane->explain, &upgrade->explain);
+	return err ? err : prepare_listeners(plane, upgrade);
 }
 
 static __u32 program_id(int fd)
@@ -211,11 +218,15 @@ int upgrade_commit(struct plane *plane, struct upgrade *upgrade)
 	int err = 0;
 
 	for (__u32 slot = 0; slot < CS_MAX_LISTENERS && !err; slot++) {
-		/* A listener that went meanwhile stays away. */
-		if (upgrade->instance[slot] <= 0 || slot_is_empty(plane, slot))
+		if (upgrade->instance[slot] <= 0)
 			continue;
-		if (bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot,
-					&upgrade->instance[slot], BPF_ANY))
+		err = find_instance(plane, slot);
+		if (err == -ENOENT) {
+			err = 0; /* a listener that went meanwhile stays away */
+			continue;
+		}
+		if (!err && bpf_map_update_elem(plane->map[PLANE_LISTENERS], &slot,
+						&upgrade->instance[slot], BPF_ANY))
 			err = -errno;
 		CS_POINT("between two listeners");
 	}
