@@ -129,7 +129,7 @@ struct {
 	__type(value, __u64);
 } cs_sockets SEC(".maps");
 
-/* Service id -> ring.  Written: daemon, bucket by bucket.  Read: programs. */
+/* Service id -> ring.  Written: daemon, all of it in one update.  Read: programs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, CS_MAX_SERVICES);

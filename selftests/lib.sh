@@ -96,8 +96,12 @@ flunk()
 	checks=$((checks + 1))
 	failures=$((failures + 1))
 	echo "not ok $checks - $1"
-	shift
-	[ $# = 0 ] || diag "$@"
+	# To the error output: prove(1) shows that, also when nobody has asked for details.
+	{
+		diag "" "not ok $checks - $1"
+		shift
+		[ $# = 0 ] || diag "$@"
+	} >&2
 	return 1
 }
 

@@ -55,9 +55,11 @@ with_traffic()
 	generate &
 	generator=$!
 	wait_for has_grown "$least"
-	"$@"
 	status=$?
+	[ $status != 0 ] || "$@"
+	status=$((status | $?))
 	wait_for has_grown $(($(total a b) + least))
+	status=$((status | $?))
 	touch "$WORK/stop"
 	wait "$generator"
 	sent=$(cat "$WORK/sent")

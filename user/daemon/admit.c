@@ -21,12 +21,13 @@ static int check_kind(int fd, struct error *error)
 {
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(peer);
-	struct stat status;
 	int family;
 
-	if (fstat(fd, &status) || !S_ISSOCK(status.st_mode))
+	/* Not fstat(2): the file system of what a peer sends may never answer. */
+	len = sizeof(family);
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len))
 		return error_set(error, -EINVAL, "a descriptor is not a socket");
-	family = option(fd, SOL_SOCKET, SO_DOMAIN);
+	len = sizeof(peer);
 	if ((family != AF_INET && family != AF_INET6) ||
 	    option(fd, SOL_SOCKET, SO_TYPE) != SOCK_DGRAM ||
 	    option(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_UDP)

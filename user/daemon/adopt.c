@@ -22,8 +22,9 @@ static int adopt_process(struct worker *worker)
 	__u64 start;
 	int err;
 
+	/* Of a number that is now a thread's: ENOENT, and EINVAL before Linux 6.15. */
 	if (fd < 0)
-		return -errno;
+		return errno == ENOENT || errno == EINVAL ? -ESRCH : -errno;
 	err = process_start(worker->value.pid, &start);
 	if (!err && start != worker->value.start)
 		err = -ESRCH;
@@ -120,15 +121,44 @@ static void refuse_adoption(struct workers *workers, __u32 id)
 	log_line("worker %u of the pinned cs_workers cannot be: removed", id);
 }
 
+/* It was declared dead, though its entry does not say so yet; or it has closed without a daemon. */
+static bool is_buried(const struct worker *worker)
+{
+	const struct service *service = worker_service(worker);
+
+	return service->value.shared_table &&
+	       __atomic_load_n(&service->usage[worker->value.usage].buried, __ATOMIC_SEQ_CST);
+}
+
+/* Lives on, or is buried. */
+static int settle_worker(struct worker *worker)
+{
+	int err = generation_entered(worker);
+
+	if (err)
+		return err;
+	if (worker->value.state == CS_WORKER_DRAINING)
+		generation_drains(worker);
+	err = worker->gone || worker->value.state == CS_WORKER_DEAD || is_buried(worker) ?
+		      -ENOENT :
+		      find_socket(worker);
+	if (!err)
+		log_line("%s: worker %u (pid %u) goes on", worker_service(worker)->value.name,
+			 worker->id, worker->value.pid);
+	if (err == -ENOENT)
+		workers_bury(worker); /* model: bury */
+	return err == -ENOENT ? 0 : err;
+}
+
 /* Only when all are known: a ring without those that live would be wrong for a moment. */
-static int settle_adopted(struct workers *workers)
+static int write_rings(struct workers *workers)
 {
 	int err = 0;
 
 	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
 		struct worker *worker = workers->worker[id];
 
-		if (worker && worker->value.state == CS_WORKER_ACTIVE)
+		if (worker && worker->value.state == CS_WORKER_ACTIVE && !is_buried(worker))
 			cs_ring_join(&workers->service[worker->value.service].ring,
 				     &workers->service[worker->value.service].scores,
 				     workers->service[worker->value.service].value.key, id);
@@ -137,22 +167,31 @@ static int settle_adopted(struct workers *workers)
 		if (workers->service[id].value.used)
 			err = ring_write(workers, id);
 	}
-	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
-		struct worker *worker = workers->worker[id];
+	return err;
+}
 
-		if (!worker)
-			continue;
-		if (worker->value.state == CS_WORKER_DRAINING)
-			generation_drains(worker);
-		err = worker->gone || worker->value.state == CS_WORKER_DEAD ? -ENOENT :
-									      find_socket(worker);
-		if (err == -ENOENT) {
-			workers_bury(worker); /* model: bury */
-			err = 0;
-		} else if (!err) {
-			log_line("%s: worker %u (pid %u) goes on",
-				 worker_service(worker)->value.name, id, worker->value.pid);
-		}
+/* A socket in a slot that no worker has could never be registered again. */
+static void empty_slots(const struct workers *workers)
+{
+	for (__u32 slot = 0; slot < CS_MAX_SOCKETS; slot++) {
+		if (!workers->slot_taken[slot])
+			bpf_map_delete_elem(workers->plane->map[PLANE_SOCKETS], &slot);
+	}
+}
+
+/* What a daemon that was killed between two steps has left undone is done. */
+static int settle_adopted(struct workers *workers)
+{
+	int err = write_rings(workers);
+
+	empty_slots(workers);
+	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
+		if (workers->worker[id])
+			err = settle_worker(workers->worker[id]);
+	}
+	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
+		if (workers->service[id].value.used)
+			generation_left(workers, id);
 	}
 	return err;
 }

@@ -48,16 +48,23 @@ static __u32 newest(struct workers *workers, __u32 service, __u8 state, bool *an
 	return found;
 }
 
+/* Of the workers of its generation, one that is active, else one that waits, else one that drains.
+ */
 static struct worker *find_generation(struct worker *of)
 {
-	struct worker *worker;
+	struct worker *worker, *found = NULL;
 	__u32 id = 0;
 
 	while ((worker = next_of(of->all, of->value.service, &id))) {
-		if (worker != of && worker->value.token == of->value.token)
-			return worker;
+		if (worker == of || worker->value.token != of->value.token)
+			continue;
+		if (!found || worker->value.state == CS_WORKER_ACTIVE ||
+		    found->value.state == CS_WORKER_DRAINING)
+			found = worker;
+		if (found->value.state == CS_WORKER_ACTIVE)
+			break;
 	}
-	return NULL;
+	return found;
 }
 
 void generation_enter(struct worker *worker, __u8 earlier)
@@ -70,7 +77,8 @@ void generation_enter(struct worker *worker, __u8 earlier)
 	if (of)
 		worker->value.generation = of->value.generation;
 	else
-		worker->value.generation = worker->value.token ? service->value.generation + 1 : 0;
+		worker->value.generation =
+			worker->value.token ? service->value.generation + 1 ?: 1 : 0;
 	if (earlier == CS_WORKER_ACTIVE || earlier == CS_WORKER_DRAINING)
 		worker->value.state = earlier;
 	else if (!worker->value.token || !any)
@@ -171,21 +179,43 @@ static int make_active(struct workers *workers, __u32 service, __u32 generation)
 	return err;
 }
 
+/* It is active, and no other is: said by each of its workers, READY costs the daemon nothing. */
+static bool is_settled(struct workers *workers, __u32 service, __u32 generation)
+{
+	struct worker *worker;
+	__u32 id = 0;
+
+	while ((worker = next_of(workers, service, &id))) {
+		__u8 wrong = worker->value.generation == generation ? CS_WORKER_WAITING :
+								      CS_WORKER_ACTIVE;
+
+		if (worker->value.state == wrong)
+			return false;
+	}
+	return true;
+}
+
 int generation_ready(struct worker *worker)
 {
 	struct workers *all = worker->all;
 	__u32 service = worker->value.service, generation = worker->value.generation;
 	bool any, waits = worker->value.state == CS_WORKER_WAITING;
+	__u32 newer;
 	int err;
 
 	if (!generation)
 		return 0;
 	if (worker->value.state == CS_WORKER_DRAINING)
 		return -ESTALE;
-	if (newest(all, service, CS_WORKER_ACTIVE, &any) > generation) {
+	newer = newest(all, service, CS_WORKER_ACTIVE, &any);
+	if (newer > generation) {
 		err = set_states(all, service, generation, false, CS_WORKER_DRAINING);
+		if (!err)
+			err = write_ring(all, service, newer);
 		return err ? err : -ESTALE;
 	}
+	if (is_settled(all, service, generation))
+		return 0;
 	err = make_active(all, service, generation);
 	if (!err && waits)
 		log_line("%s: generation %u is ready, the others drain",

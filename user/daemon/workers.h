@@ -100,8 +100,8 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
 /*
  * workers_reload - see what services and listeners there are now
  *
- * After plane_reload(), which refuses what would cost a worker its routes.  A service whose table
- * cannot be mapped is left out and named; the others are served.
+ * After plane_reload(), which refuses what would cost a worker its routes.  Returns 0, or why a
+ * service or the listeners could not be read; the others are known then.
  */
 int workers_reload(struct workers *workers, const struct config *config, struct error *error);
 

@@ -258,11 +258,13 @@ static void tidy(const struct plane *plane)
 int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
 		     struct attach_info *info, struct error *error)
 {
-	int err = attach_query(plane, interface, info, error);
-	int ifindex = if_nametoindex(interface);
+	int err = attach_query(plane, interface, info, error), ifindex;
 
 	if (err || info->state == ATTACH_OURS)
 		return err;
+	ifindex = if_nametoindex(interface);
+	if (!ifindex)
+		return error_set(error, -errno, "%s: %s", interface, strerror(errno));
 	if (info->state == ATTACH_FOREIGN_MAPS)
 		return attach_refused(interface, -EBUSY, info, error);
 	err = attach_mode(plane, ifindex, mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);

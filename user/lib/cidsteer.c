@@ -123,13 +123,15 @@ EXPORT int cidsteer_open(struct cidsteer **handle, const char *service, const in
 	return 0;
 }
 
-/* Without a daemon nobody else would take this worker's routes away before its process ends. */
+/* Without a daemon nobody else takes this worker's routes away; the next one buries it. */
 static void leave(struct cidsteer *handle)
 {
 	const struct cs_table *table = &handle->routes.table;
 
-	if (table->buckets && handle->control < 0)
+	if (table->buckets && handle->control < 0) {
+		__atomic_store_n(&handle->routes.usage->buried, 1, __ATOMIC_SEQ_CST);
 		cs_table_sweep(table, 0, table->mask + 1, handle->routes.worker);
+	}
 	session_forget(handle);
 }
 
@@ -257,6 +259,7 @@ EXPORT int cidsteer_drain(struct cidsteer *handle)
 	if (is_dead(handle))
 		return -ESTALE;
 	/* What the next daemon is told, if this one does not hear it. */
+	handle->draining = true;
 	handle->state.state = CS_WORKER_DRAINING;
 	err = batch_flush(handle, handle->timeout_ms);
 	if (!err)
@@ -284,7 +287,7 @@ static int take_all(struct cidsteer *handle)
 	} while (!err);
 	if (err == -EAGAIN && is_connected(handle)) {
 		err = batch_flush(handle, 0);
-		if (!err && handle->ready)
+		if (!err && handle->ready && !handle->ready_serial)
 			session_ready(handle, 0);
 	}
 	return had && handle->control < 0 ? -ENOTCONN : 0;

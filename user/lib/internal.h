@@ -47,7 +47,9 @@ struct cidsteer {
 	bool registered;	 /* once: there are an id, a table */
 	bool missed;		 /* an ID could not be issued, because no daemon was there */
 	bool reissue;		 /* to be said by the next cidsteer_dispatch() */
-	bool ready;		 /* READY is to be sent, or not answered */
+	bool ready;		 /* READY is to be said, until a daemon has answered it */
+	bool draining;		 /* the server wants it, whatever the daemon has said since */
+	uint32_t ready_serial;	 /* of the READY that this daemon was sent; 0: none */
 	uint32_t retry_ms;
 	uint32_t serial; /* of the last request */
 	uint32_t timeout_ms;

@@ -63,6 +63,7 @@ void link_close(struct cidsteer *handle)
 	close(handle->control);
 	handle->control = -1;
 	handle->registering = false;
+	handle->ready_serial = 0;
 	batch_lost(handle, false);
 }
 

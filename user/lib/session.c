@@ -260,7 +260,7 @@ static int send_register(struct cidsteer *handle, int timeout_ms)
 	struct cs_msg_register request = {
 		.token = handle->token,
 		.sockets = handle->sockets,
-		.state = handle->state.state,
+		.state = handle->draining ? CS_WORKER_DRAINING : handle->state.state,
 	};
 	char line[128];
 	int err;
@@ -380,6 +380,10 @@ static int take_done(struct cidsteer *handle, const struct cs_msg_done *done)
 {
 	handle->done = done->head.serial;
 	handle->done_result = done->result;
+	if (done->head.serial == handle->ready_serial) {
+		handle->ready = false;
+		handle->ready_serial = 0;
+	}
 	return 0;
 }
 
@@ -440,10 +444,8 @@ int session_ready(struct cidsteer *handle, int timeout_ms)
 	if (err)
 		return err;
 	CS_POINT("ready"); /* said, and not answered */
-	handle->ready = false;
+	handle->ready_serial = request.serial;
 	while (timeout_ms && !err && handle->done != request.serial)
 		err = session_take(handle, timeout_ms);
-	/* Lost on the way: to be said to the next daemon. */
-	handle->ready = err == -ENOTCONN;
 	return err ? err : timeout_ms ? handle->done_result : 0;
 }
