@@ -5,6 +5,7 @@
  * What a kill leaves is written into the pinned maps while no daemon runs, so each test finds its
  * moment every time.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -256,7 +257,7 @@ Test(kills, a_thread_that_has_a_workers_pid_is_not_the_worker)
 
 	plane_look(&plane);
 	worker = entry_of(one);
-	check(!pipe(said) && !pipe(goes_on), "pipe");
+	check(!pipe2(said, O_CLOEXEC) && !pipe2(goes_on, O_CLOEXEC), "pipe");
 	check(!pthread_create(&thread, NULL, say_id, NULL), "thread");
 	check(read(said[0], &number, sizeof(number)) == sizeof(number), "thread");
 	check(number != getpid(), "it is a process");
