@@ -124,10 +124,9 @@ static void refuse_adoption(struct workers *workers, __u32 id)
 /* It was declared dead, though its entry does not say so yet; or it has closed without a daemon. */
 static bool is_buried(const struct worker *worker)
 {
-	const struct service *service = worker_service(worker);
+	const struct cs_usage *usage = &worker_service(worker)->usage[worker->value.usage];
 
-	return service->value.shared_table &&
-	       __atomic_load_n(&service->usage[worker->value.usage].buried, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&usage->buried, __ATOMIC_SEQ_CST);
 }
 
 /* Lives on, or is buried. */

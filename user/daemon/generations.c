@@ -77,8 +77,9 @@ void generation_enter(struct worker *worker, __u8 earlier)
 	if (of)
 		worker->value.generation = of->value.generation;
 	else
-		worker->value.generation =
-			worker->value.token ? service->value.generation + 1 ?: 1 : 0;
+		worker->value.generation = worker->value.token ?
+						   service->value.generation + 1 ?: 1 :
+						   0;
 	if (earlier == CS_WORKER_ACTIVE || earlier == CS_WORKER_DRAINING)
 		worker->value.state = earlier;
 	else if (!worker->value.token || !any)

@@ -123,15 +123,17 @@ EXPORT int cidsteer_open(struct cidsteer **handle, const char *service, const in
 	return 0;
 }
 
-/* Without a daemon nobody else takes this worker's routes away; the next one buries it. */
+/* Without a daemon nobody else takes this worker's routes away, and the next one is to bury it:
+ * also if it is not known yet that the daemon is gone.
+ */
 static void leave(struct cidsteer *handle)
 {
 	const struct cs_table *table = &handle->routes.table;
 
-	if (table->buckets && handle->control < 0) {
+	if (table->buckets)
 		__atomic_store_n(&handle->routes.usage->buried, 1, __ATOMIC_SEQ_CST);
+	if (table->buckets && handle->control < 0)
 		cs_table_sweep(table, 0, table->mask + 1, handle->routes.worker);
-	}
 	session_forget(handle);
 }
 
