@@ -232,7 +232,7 @@ static void did_not_serve(struct supervisor *s, const struct generation *g, int 
 		return;
 	s->failed |= !reload;
 	if (g->late)
-		snprintf(text, sizeof(text), "did not serve within %u s", START_S);
+		snprintf(text, sizeof(text), "did not serve within %d s", START_S);
 	else
 		describe(status, text);
 	snprintf(what, sizeof(what), "generation %u %s%s", g->number, text,

@@ -251,8 +251,8 @@ const char *cidsteer_error(const struct cidsteer *handle);
  * cidsteer_close - leave: routes of this worker end, its sockets leave the kernel's map
  *
  * The sockets stay open and the caller's.  The id is not given to another worker before this
- * process ends.  Without a daemon the routes end at once and the rest when the next one starts; with
- * shared_table = no all of it when this process ends.  NULL is allowed.
+ * process ends.  Without a daemon the routes end at once and the rest when the next one starts;
+ * with shared_table = no all of it when this process ends.  NULL is allowed.
  */
 void cidsteer_close(struct cidsteer *handle);
 

@@ -43,7 +43,7 @@
  *   settle_usage          clear   -        daemon, with the next
  *   free_worker           free    -        daemon: id_free
  *   id_take               take    -        worker: the one that is reborn
- *   settle_adopted        bury    -        daemon: a daemon that starts anew, at any step
+ *   settle_worker        bury    -        daemon: a daemon that starts anew, at any step
  *
  * What is modelled: the words and `buried`, which several processes write; of the daemon what it does
  * with them.  Not: hashing (a tag's lowest bit says which bucket is its first), the limits of a
@@ -674,7 +674,7 @@ bury:
 	   }
 	:: d_step { /* the daemon itself ended, and another begins */
 		may_restart && !restarted ->
-		STEP(settle_adopted, bury);
+		STEP(settle_worker, bury);
 		restarted = 1;
 		is_gone = killed;
 		is_swept = 0;
