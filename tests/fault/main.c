@@ -52,8 +52,8 @@ static const struct accepted {
 	  "libbpf takes a probe that failed for a kernel without names or BTF, and goes on: "
 	  "bpftool "
 	  "shows less" },
-	{ "libelf", "", "blocks of memory instead of",
-	  "libelf loses what it has when memory is short" },
+	{ "libelf", "", "blocks of memory instead of|descriptors instead of",
+	  "libelf, and libbpf with it, lose what they have when memory is short" },
 	{ "libconfuse", "",
 	  "it ended with |has ended, with |lines of errors|the last line |freed what is not in use",
 	  "libconfuse ends the process, or uses what it did not get, when memory is short; that is "

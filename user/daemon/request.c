@@ -170,9 +170,14 @@ static void handle_register(struct connection *connection, struct request *reque
 static void answer_done(struct connection *connection, __u32 serial, int result)
 {
 	struct cs_msg_done done = { .result = result };
+	int err = connection_answer(connection, &done.head, CS_MSG_DONE, sizeof(done), serial, NULL,
+				    0);
 
-	if (connection_answer(connection, &done.head, CS_MSG_DONE, sizeof(done), serial, NULL, 0))
-		connection_close(connection);
+	if (!err)
+		return;
+	if (err != -EPIPE)
+		log_limited("answering pid %d: %s", connection->peer.pid, strerror(-err));
+	connection_close(connection);
 }
 
 void connection_tell(struct worker *worker)

@@ -25,23 +25,23 @@ static int quiet_libxdp(enum libxdp_print_level level, const char *format, va_li
 	return 0;
 }
 
-/* Does a program use the pinned map of addresses? */
-static bool uses_our_maps(const struct plane *plane, int prog_fd)
+/* Does a program use the pinned map of addresses?  1, 0, or a negative errno. */
+static int uses_our_maps(const struct plane *plane, int prog_fd)
 {
 	struct bpf_map_info ours = {};
 	__u32 ids[64], len = sizeof(ours);
 	struct bpf_prog_info info = { .nr_map_ids = 64, .map_ids = (__u64)(unsigned long)ids };
 
 	if (bpf_obj_get_info_by_fd(plane->map[PLANE_ADDRS], &ours, &len))
-		return false;
+		return -errno;
 	len = sizeof(info);
 	if (bpf_obj_get_info_by_fd(prog_fd, &info, &len))
-		return false;
+		return -errno;
 	for (__u32 i = 0; i < info.nr_map_ids && i < 64; i++) {
 		if (ids[i] == ours.id)
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 static bool is_pinned(const struct plane *plane, __u32 prog_id)
@@ -52,28 +52,33 @@ static bool is_pinned(const struct plane *plane, __u32 prog_id)
 	return !bpf_obj_get_info_by_fd(plane->xdp, &info, &len) && info.id == prog_id;
 }
 
-static enum attach_state judge(const struct plane *plane, int prog_fd, const char *name)
+/* An enum attach_state, or a negative errno. */
+static int judge(const struct plane *plane, int prog_fd, const char *name)
 {
+	int ours;
+
 	if (strcmp(name, prog_name))
 		return ATTACH_OTHER;
-	return uses_our_maps(plane, prog_fd) ? ATTACH_OURS : ATTACH_FOREIGN_MAPS;
+	ours = uses_our_maps(plane, prog_fd);
+	return ours < 0 ? ours : ours ? ATTACH_OURS : ATTACH_FOREIGN_MAPS;
 }
 
 /* Is cs_xdp one of the programs behind libxdp's dispatcher? */
-static void query_dispatcher(const struct plane *plane, int ifindex, struct attach_info *info)
+static int query_dispatcher(const struct plane *plane, int ifindex, struct attach_info *info)
 {
 	struct xdp_multiprog *dispatcher = xdp_multiprog__get_from_ifindex(ifindex);
 	struct xdp_program *prog = NULL;
+	int state = ATTACH_OTHER;
 
 	if (libxdp_get_error(dispatcher))
-		return;
+		return 0;
 	while (!xdp_multiprog__is_legacy(dispatcher) &&
 	       (prog = xdp_multiprog__next_prog(prog, dispatcher))) {
-		enum attach_state state = judge(plane, xdp_program__fd(prog),
-						xdp_program__name(prog));
-
+		state = judge(plane, xdp_program__fd(prog), xdp_program__name(prog));
 		if (state == ATTACH_OTHER)
 			continue;
+		if (state < 0)
+			break;
 		info->state = state;
 		info->dispatcher = true;
 		info->prog_id = xdp_program__id(prog);
@@ -81,6 +86,7 @@ static void query_dispatcher(const struct plane *plane, int ifindex, struct atta
 		break;
 	}
 	xdp_multiprog__close(dispatcher);
+	return state < 0 ? state : 0;
 }
 
 static int find_interface(const char *interface, struct error *error)
@@ -128,10 +134,13 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
 		return 0;
 	snprintf(info->prog_name, sizeof(info->prog_name), "%s", prog.name);
-	info->state = judge(plane, fd, prog.name);
-	if (info->state == ATTACH_OTHER)
-		query_dispatcher(plane, ifindex, info);
-	return 0;
+	err = judge(plane, fd, prog.name);
+	if (err >= 0)
+		info->state = err;
+	if (err == ATTACH_OTHER)
+		err = query_dispatcher(plane, ifindex, info);
+	return err < 0 ? error_set(error, err, "%s: its program: %s", interface, strerror(-err)) :
+			 0;
 }
 
 /*
