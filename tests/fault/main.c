@@ -58,6 +58,8 @@ static const struct accepted {
 	  "it ended with |has ended, with |lines of errors|the last line |freed what is not in use",
 	  "libconfuse ends the process, or uses what it did not get, when memory is short; that is "
 	  "before anything is touched" },
+	{ "cidsteer", "connection_answer", "it failed, ",
+	  "what was done cannot be told: the command says that the daemon hung up, the log why" },
 	{ "cidsteer", "getpwnam",
 	  "it ended with |has ended, with |lines of errors|blocks of memory instead of",
 	  "glibc's getpwnam() aborts when memory is short, or goes on to the next database, whose "

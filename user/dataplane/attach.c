@@ -271,9 +271,9 @@ int attach_interface(const struct plane *plane, const char *interface, enum atta
 
 	if (err || info->state == ATTACH_OURS)
 		return err;
-	ifindex = if_nametoindex(interface);
-	if (!ifindex)
-		return error_set(error, -errno, "%s: %s", interface, strerror(errno));
+	ifindex = find_interface(interface, error);
+	if (ifindex < 0)
+		return ifindex;
 	if (info->state == ATTACH_FOREIGN_MAPS)
 		return attach_refused(interface, -EBUSY, info, error);
 	err = attach_mode(plane, ifindex, mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
@@ -351,10 +351,10 @@ int detach_interface(const struct plane *plane, const char *interface, struct er
 {
 	struct attach_info info;
 	int err = attach_query(plane, interface, &info, error);
-	int ifindex = if_nametoindex(interface);
+	int ifindex = err ? err : find_interface(interface, error);
 
-	if (err)
-		return err;
+	if (ifindex < 0)
+		return ifindex;
 	if (is_hidden(&info))
 		return error_set(error, -EPERM,
 				 "%s: program %u stays at the XDP hook: whose it is only "
