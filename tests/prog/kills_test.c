@@ -276,8 +276,9 @@ Test(kills, a_thread_that_has_a_workers_pid_is_not_the_worker)
 
 /* ---- sockets -------------------------------------------------------------------------------- */
 
-/* The sockets are in their slots, and no worker has these. */
-Test(kills, a_socket_that_is_nobodys_can_be_registered)
+/* The sockets are in their slots, and their worker is not one yet: its entry says that it is dead.
+ */
+Test(kills, a_socket_whose_registration_was_not_finished_can_be_registered)
 {
 	static const __u32 slot[] = { 1, 3, 4, CS_MAX_SOCKETS - 1 };
 	struct cidsteer *one = open_worker("h3"), *new[COUNT(slot)];
@@ -291,7 +292,14 @@ Test(kills, a_socket_that_is_nobodys_can_be_registered)
 	daemon_end(SIGKILL);
 	for (size_t i = 0; i < COUNT(slot); i++) {
 		__u64 fd = socket[i] = udp_bind(address_of("h3"));
+		struct cs_worker unfinished = entry_of(one);
+		__u32 id = 100 + i;
 
+		unfinished.state = CS_WORKER_DEAD;
+		unfinished.index = slot[i];
+		unfinished.usage = 10 + i;
+		check(!bpf_map_update_elem(plane.map[PLANE_WORKERS], &id, &unfinished, BPF_ANY),
+		      "entry");
 		check(!bpf_map_update_elem(plane.map[PLANE_SOCKETS], &slot[i], &fd, BPF_ANY),
 		      "slot %u: %s", slot[i], strerror(errno));
 	}
@@ -334,7 +342,9 @@ Test(kills, what_is_ready_is_said_until_a_daemon_has_heard_it)
 		come_back(two);
 		check(eventually(told(two).state == CIDSTEER_ACTIVE), "%s: state %d", modes[mode],
 		      told(two).state);
-		check(is(two) == CS_WORKER_ACTIVE && is(one) == CS_WORKER_DRAINING, "states");
+		/* It is told before the others drain. */
+		check(eventually(is(two) == CS_WORKER_ACTIVE && is(one) == CS_WORKER_DRAINING),
+		      "states");
 		check(share(modes[mode], two) == CS_RING_SIZE, "the ring");
 		cidsteer_close(one);
 		cidsteer_close(two);

@@ -169,21 +169,11 @@ static int write_rings(struct workers *workers)
 	return err;
 }
 
-/* A socket in a slot that no worker has could never be registered again. */
-static void empty_slots(const struct workers *workers)
-{
-	for (__u32 slot = 0; slot < CS_MAX_SOCKETS; slot++) {
-		if (!workers->slot_taken[slot])
-			bpf_map_delete_elem(workers->plane->map[PLANE_SOCKETS], &slot);
-	}
-}
-
 /* What a daemon that was killed between two steps has left undone is done. */
 static int settle_adopted(struct workers *workers)
 {
 	int err = write_rings(workers);
 
-	empty_slots(workers);
 	for (__u32 id = 1; id < CS_MAX_WORKERS && !err; id++) {
 		if (workers->worker[id])
 			err = settle_worker(workers->worker[id]);

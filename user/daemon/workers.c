@@ -155,12 +155,30 @@ static int take_numbers(struct worker *worker, struct error *error)
 	return error_set(error, -ENOSPC, "all %d worker ids are in use", CS_MAX_WORKERS - 1);
 }
 
+/*
+ * A socket must not be in a slot that no entry names: the kernel takes it into no other.  So the
+ * entry comes first, and says that the worker is dead: who is killed in between leaves it to be
+ * buried.
+ */
+static int announce(struct worker *worker, struct error *error)
+{
+	__u8 state = worker->value.state;
+	int err;
+
+	worker->value.state = CS_WORKER_DEAD;
+	err = entry_write(worker);
+	worker->value.state = state;
+	return err ? error_set(error, err, "cs_workers: %s", strerror(-err)) : 0;
+}
+
 static int start_worker(struct worker *worker, struct listener **listener, const int *by_position,
 			struct error *error)
 {
 	struct workers *all = worker->all;
-	int err = fill_slots(worker, by_position, error);
+	int err = announce(worker, error);
 
+	if (!err)
+		err = fill_slots(worker, by_position, error);
 	for (__u32 i = 0; i < worker->value.slots && !err; i++) {
 		if (by_position[i] >= 0)
 			err = attach_stub(all, listener[i], by_position[i], error);

@@ -61,6 +61,17 @@ int plane_inner_put(const struct plane *plane, __u32 service, int table, int usa
 	return 0;
 }
 
+/*
+ * Before Linux 6.9 each look at an outer map from user space waits for an RCU grace period, ten
+ * milliseconds and more (maybe_wait_bpf_programs()): only services that there are are looked up.
+ */
+static bool is_used(const struct plane *plane, __u32 service)
+{
+	struct cs_service value;
+
+	return !plane_service(plane, service, &value);
+}
+
 /* A missing pin is nobody's fault but somebody's who removed it: put back while that can be done.
  */
 static int restore(const struct plane *plane, enum plane_map outer, __u32 service,
@@ -71,7 +82,7 @@ static int restore(const struct plane *plane, enum plane_map outer, __u32 servic
 	__u32 id;
 	int err;
 
-	if (bpf_map_lookup_elem(plane->map[outer], &service, &id))
+	if (!is_used(plane, service) || bpf_map_lookup_elem(plane->map[outer], &service, &id))
 		return 0;
 	inner_path(plane, id, path);
 	if (!access(path, F_OK))
@@ -157,7 +168,8 @@ int plane_inner_tidy(const struct plane *plane)
 
 	for (size_t i = 0; i < OUTERS; i++) {
 		for (__u32 service = 1; service < CS_MAX_SERVICES; service++)
-			count += !bpf_map_lookup_elem(plane->map[outers[i]], &service,
+			count += is_used(plane, service) &&
+				 !bpf_map_lookup_elem(plane->map[outers[i]], &service,
 						      &used[count]);
 	}
 	return keep(plane, used, count);
