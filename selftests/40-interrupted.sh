@@ -104,17 +104,26 @@ interrupt()
 	is "$claim: it has $kinds" \
 		"$(for kind in $kinds; do grep -o "^$kind" "$WORK/belongings" | head -1; done | xargs)" \
 		"$kinds"
-	if [ "$target" = group ]; then
-		kill -s "$signal" -- "-$victim"
-	else
-		kill -s "$signal" "$victim"
-	fi
+	[ "$target" != group ] || target=-
+	kill -s "$signal" -- "${target%leader}$victim"
 	kill -s CONT -- "-$victim" 2>/dev/null
+	# bash(1) may lose a signal that comes while its child ends: whoever pressed Ctrl-C does so again.
+	for _ in 1 2 3; do
+		! PATIENCE=10 wait_for has_ended "$victim" || break
+		diag "" "$claim: once more" >&2
+		kill -s "$signal" -- "${target%leader}$victim"
+	done
 	# A shell that waits for a job says how the job ended.
 	wait "$victim" 2>/dev/null
 	status=$?
 	check "$claim: it fails ($status)" test "$status" -ge 1
 	check "$claim: nothing of that is left" wait_for none_is_left
+}
+
+# The shell has not waited for it: a zombie has ended.
+has_ended()
+{
+	[ ! -e "/proc/$1" ] || [ "$(awk '{ print $3 }' "/proc/$1/stat")" = Z ]
 }
 
 here=$TOP/selftests
