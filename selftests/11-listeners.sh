@@ -156,7 +156,9 @@ refused "two sockets of one listener" 'EINVAL two sockets are bound to one liste
 start_worker gro --service any --gro --listen '[::]:443'
 like "UDP_GRO is noted" "$(ask gro state)" "notes=1 "
 check "and logged" logged "^cidsteerd: any: worker [0-9]+ has UDP_GRO: .* must check the DCID of each"
+gro=${worker_pid[gro]}
 stop_worker gro
+check "it is gone" wait_for eval '! cidsteer workers | grep -qw "$gro"'
 before=$(cidsteer workers | wc -l)
 DAEMON_NS=client refused "a socket in another network namespace" \
 	"EINVAL a socket is in another network namespace than the daemon" \

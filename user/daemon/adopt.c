@@ -22,7 +22,7 @@ static int adopt_process(struct worker *worker)
 	__u64 start;
 	int err;
 
-	/* Of a number that is now a thread's: ENOENT, and EINVAL before Linux 6.15. */
+	/* Of a number that is now a thread's: ENOENT (seen on 6.18), on older kernels EINVAL. */
 	if (fd < 0)
 		return errno == ENOENT || errno == EINVAL ? -ESRCH : -errno;
 	err = process_start(worker->value.pid, &start);

@@ -185,7 +185,7 @@ static int start_worker(struct worker *worker, struct listener **listener, const
 	}
 	if (err)
 		return err;
-	CS_POINT("registration"); /* sockets can be chosen, and no worker has them */
+	CS_POINT("registration"); /* sockets are in their slots, the entry says dead */
 	err = routes_start(worker);
 	if (!err)
 		err = loop_watch(all->loop, &worker->process);
