@@ -57,7 +57,7 @@ static struct cidsteer *open_handle(const char *control, const char *service, in
 	int fds, result;
 
 	options.control = control;
-	options.timeout_ms = 2000;
+	options.timeout_ms = 10000;
 	options.error = line;
 	options.error_size = sizeof(line);
 	fds = descriptors();

@@ -26,7 +26,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define PATIENCE_NS 5000000000ULL
+#define PATIENCE_NS 30000000000ULL /* what takes longer hangs, on a busy machine, too */
 
 /* Polls a fact, which may be dear to find out, for at most PATIENCE_NS. */
 #define eventually(fact)                                                                           \
