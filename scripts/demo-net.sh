@@ -95,6 +95,7 @@ start_server()
 	SERVER_DIR=$1
 	shift
 	mkdir -p "$SERVER_DIR"
+	: >"$SERVER_DIR/log"
 	(exec_in_ns server "${SERVER:-$BUILD/h3server}" --stats "$SERVER_DIR/stats" --user nobody "$@" \
 		>"$SERVER_DIR/log" 2>&1) &
 	SERVER_PID=$!

@@ -31,6 +31,7 @@ as_user()
 # start_server OPTIONS...: returns when it serves.
 start_server()
 {
+	: >"$WORK/server.log" # what the one before it said is still there
 	(exec_in_ns server "$BUILD/h3server" --listen '[::]:443' --user nobody \
 		--control "$CONTROL" "$@" >"$WORK/server.log" 2>&1) &
 	SERVER_PID=$!

@@ -257,6 +257,8 @@ if cidsteer attach s0 | grep -q ' alone: '; then
 	stop_daemon
 else
 	skip "it is behind libxdp's dispatcher here" "${claims[@]}"
+	cidsteer detach s0
+	stop_daemon
 fi
 like "without CAP_NET_ADMIN nobody attaches" \
 	"$(ip -n server link set s0 xdpdrv off; in_ns server setpriv --bounding-set="-all$(without CAP_NET_ADMIN)" \
