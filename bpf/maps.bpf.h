@@ -49,6 +49,35 @@ struct {
 	__type(value, struct cs_listener);
 } cs_addrs SEC(".maps");
 
+/* Addresses that are local in a network namespace.  Written: daemon, from rtnetlink.  Read: XDP.
+ * Full: a line's fifth address is in cs_prefixes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_NETNS *CS_LOCAL_LINES);
+	__type(key, __u32);
+	__type(value, struct cs_local);
+} cs_locals SEC(".maps");
+
+/* Local prefixes.  Written: daemon.  Read: XDP, for what cs_locals has not.  Full: the daemon says
+ * which prefix is not taken for local.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CS_MAX_PREFIXES);
+	__type(key, struct cs_prefix);
+	__type(value, __u32);
+} cs_prefixes SEC(".maps");
+
+/* Until when verdicts may drop.  Written: daemon, each second.  Read: XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cs_lease);
+} cs_lease SEC(".maps");
+
 /* Service id -> settings.  Written: daemon.  Read: programs, command.  Holds secrets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
