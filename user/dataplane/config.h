@@ -21,6 +21,7 @@ struct config_service {
 	__u8 cid_len;	/* bytes */
 	__u32 max_cids; /* routes */
 	bool shared_table;
+	__u8 unknown_cid, malformed, not_quic, small_initial; /* CS_POLICY_* */
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
 	int line;	     /* where the service begins */
 };

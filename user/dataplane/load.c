@@ -46,6 +46,8 @@ static int load_xdp(struct plane *plane, struct plane *maps)
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
+	/* Frames of several buffers: not by its section, whose name `ip link` users type. */
+	bpf_program__set_flags(skel->progs.cs_xdp, BPF_F_XDP_HAS_FRAGS);
 	err = plane_reuse_maps(plane, skel->obj);
 	if (!err)
 		err = cidsteer__load(skel);

@@ -22,13 +22,14 @@
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 const char *const plane_map_names[PLANE_MAPS] = {
-	[PLANE_PORTS] = "cs_ports",	[PLANE_LINES] = "cs_lines",
-	[PLANE_ADDRS] = "cs_addrs",	[PLANE_SERVICES] = "cs_services",
-	[PLANE_CIDS] = "cs_cids",	[PLANE_USAGE] = "cs_usage",
-	[PLANE_WORKERS] = "cs_workers", [PLANE_SOCKETS] = "cs_sockets",
-	[PLANE_RING] = "cs_ring",	[PLANE_COUNTERS] = "cs_counters",
-	[PLANE_HEAD] = "cs_head",	[PLANE_LISTENERS] = "cs_listeners",
-	[PLANE_ABI] = "cs_abi",
+	[PLANE_PORTS] = "cs_ports",	    [PLANE_LINES] = "cs_lines",
+	[PLANE_ADDRS] = "cs_addrs",	    [PLANE_SERVICES] = "cs_services",
+	[PLANE_CIDS] = "cs_cids",	    [PLANE_USAGE] = "cs_usage",
+	[PLANE_WORKERS] = "cs_workers",	    [PLANE_SOCKETS] = "cs_sockets",
+	[PLANE_RING] = "cs_ring",	    [PLANE_COUNTERS] = "cs_counters",
+	[PLANE_HEAD] = "cs_head",	    [PLANE_LOCALS] = "cs_locals",
+	[PLANE_PREFIXES] = "cs_prefixes",   [PLANE_LEASE] = "cs_lease",
+	[PLANE_LISTENERS] = "cs_listeners", [PLANE_ABI] = "cs_abi",
 };
 
 /* What libbpf last complained about: its errno alone seldom says what to do. */

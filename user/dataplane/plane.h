@@ -34,6 +34,9 @@ enum plane_map {
 	PLANE_RING,
 	PLANE_COUNTERS,
 	PLANE_HEAD,
+	PLANE_LOCALS,
+	PLANE_PREFIXES,
+	PLANE_LEASE,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,

@@ -133,6 +133,10 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 	service->cid_len = want->cid_len;
 	service->shared_table = want->shared_table;
 	service->listeners = want->listen_count;
+	service->unknown_cid = want->unknown_cid;
+	service->malformed = want->malformed;
+	service->not_quic = want->not_quic;
+	service->small_initial = want->small_initial;
 	return 0;
 }
 
