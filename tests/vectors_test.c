@@ -75,7 +75,7 @@ static __u8 type_named(const char *name)
 		[CS_TYPE_RETRY] = "Retry",
 	};
 
-	for (__u8 type = 0; type < sizeof(names) / sizeof(names[0]); type++) {
+	for (size_t type = 0; type < sizeof(names) / sizeof(names[0]); type++) {
 		if (!strcmp(names[type], name))
 			return type;
 	}
