@@ -74,7 +74,7 @@ $(B)/cidsteerd: $(call objs,$(wildcard user/daemon/*.c) $(COMMON) $(PLANE))
 
 $(B)/cidsteer: $(call objs,$(wildcard user/cli/*.c) $(COMMON) $(PLANE))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -lpcap -o $@
 
 LIB_OBJ := $(patsubst %.c,$(B)/obj/pic/%.o,$(LIB_SRC))
 
