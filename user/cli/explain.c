@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/explain.h"
 #include "cli/output.h"
@@ -31,9 +32,10 @@ static int run(const struct plane *plane, const struct frame *frame, int fill,
 		return error_set(error, -EPROTO, "cs_explain gave no verdict (result %u)",
 				 opts.retval);
 	memcpy(verdict, out, sizeof(*verdict));
-	if (verdict->reason >= CS_COUNTERS || verdict->form > CS_FORM_LONG ||
-	    verdict->type > CS_TYPE_RETRY || verdict->dcid_len > CS_MAX_CID ||
-	    verdict->worker >= CS_MAX_WORKERS || verdict->routed >= CS_MAX_WORKERS)
+	if (verdict->reason >= CS_COUNTERS || verdict->drop >= CS_COUNTERS ||
+	    verdict->form > CS_FORM_LONG || verdict->type > CS_TYPE_RETRY ||
+	    verdict->dcid_len > CS_MAX_CID || verdict->worker >= CS_MAX_WORKERS ||
+	    verdict->routed >= CS_MAX_WORKERS)
 		return error_set(error, -EPROTO,
 				 "cs_explain's verdict makes no sense: it is of "
 				 "another version");
@@ -45,7 +47,9 @@ static bool is_same_packet(const struct cs_verdict *a, const struct cs_verdict *
 {
 	return a->form == b->form && a->type == b->type && a->version == b->version &&
 	       a->dcid_len == b->dcid_len && !memcmp(a->dcid, b->dcid, CS_MAX_CID) &&
-	       (a->reason == CS_C_malformed) == (b->reason == CS_C_malformed);
+	       a->small == b->small &&
+	       (a->reason == CS_C_malformed) == (b->reason == CS_C_malformed) &&
+	       (a->reason == CS_C_not_quic) == (b->reason == CS_C_not_quic);
 }
 
 static int cut_error(const struct frame *frame, const char *inside, struct error *error)
@@ -97,6 +101,18 @@ static const char *routed_state(const struct view *view, const struct cs_verdict
 	return worker->state == CS_WORKER_DEAD ? view_state(worker->state) : NULL;
 }
 
+static bool lease_is_valid(const struct plane *plane)
+{
+	struct cs_lease lease;
+	struct timespec now;
+	__u32 zero = 0;
+
+	if (bpf_map_lookup_elem(plane->map[PLANE_LEASE], &zero, &lease) ||
+	    clock_gettime(CLOCK_MONOTONIC, &now))
+		return false;
+	return now.tv_sec * 1000000000ULL + now.tv_nsec < lease.until_ns;
+}
+
 static void name_parts(const struct view *view, struct explanation *ex)
 {
 	const struct cs_verdict *verdict = &ex->verdict;
@@ -106,6 +122,7 @@ static void name_parts(const struct view *view, struct explanation *ex)
 
 	if (verdict->form == CS_FORM_LONG)
 		ex->version = name_version(verdict->version, ex->version_text);
+	ex->dropped = verdict->drop && lease_is_valid(&view->plane);
 	ex->routed_state = routed_state(view, verdict);
 	ex->service = service;
 	for (unsigned int i = 0; service && i < service->listeners; i++) {

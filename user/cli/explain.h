@@ -23,6 +23,7 @@ struct explanation {
 	const char *version;		      /* NULL: a short header, or none that was read */
 	char version_text[24];
 	const char *routed_state; /* of a worker that has the route and gets nothing; NULL: gone */
+	bool dropped;		  /* it is to be, and the lease is valid */
 	bool has_socket;	  /* the worker, at the listener */
 	bool any_client; /* the client was made up: what its 4-tuple decides is not known */
 	int bucket;	 /* of the ring; -1: not asked for, or not known */

@@ -15,6 +15,8 @@
 
 struct cs_packet {
 	const struct layers *layers;
+	__u8 head[CS_HEAD_BYTES]; /* of its payload */
+	__u32 length;
 };
 
 static struct {
@@ -63,13 +65,32 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 	tuple->dport = layers->to.port;
 }
 
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+{
+	return cs_quic_parse(packet->head, packet->length, cid_len, quic);
+}
+
+/* Of its payload what the program reads.  A UDP length that is above what IP leaves is none. */
+static void read_payload(const struct explanation *ex, struct cs_packet *packet)
+{
+	const struct layers *layers = &ex->layers;
+	size_t at = layers->udp_at + UDP_HEADER, there;
+
+	there = ex->frame->len > at ? ex->frame->len - at : 0;
+	packet->layers = layers;
+	packet->length = layers->ip_at + layers->ip_len >= layers->udp_at + layers->udp_len ?
+				 layers->udp_len - UDP_HEADER :
+				 0;
+	__builtin_memcpy(packet->head, ex->frame->byte + at,
+			 there < CS_HEAD_BYTES ? there : CS_HEAD_BYTES);
+}
+
 void explain_bucket(const struct view *view, struct explanation *ex)
 {
 	const struct cs_verdict *verdict = &ex->verdict;
 	struct cs_listener listener = { .service = verdict->service };
 	const struct layers *layers = &ex->layers;
-	struct cs_packet packet = { layers };
-	const __u8 *end = ex->frame->byte + ex->frame->len;
+	struct cs_packet packet = { NULL };
 	struct cs_verdict here;
 
 	if (!ex->service || !layers->udp || layers->udp_len < UDP_HEADER ||
@@ -78,8 +99,8 @@ void explain_bucket(const struct view *view, struct explanation *ex)
 	asked.view = view;
 	asked.bucket = -1;
 	asked.by_tuple = false;
-	cs_decide(&packet, &listener, ex->frame->byte + layers->udp_at + UDP_HEADER, end,
-		  layers->udp_len - UDP_HEADER, &here);
+	read_payload(ex, &packet);
+	cs_decide(&packet, &listener, &here);
 	if (here.worker != verdict->worker || here.form != verdict->form ||
 	    here.dcid_len != verdict->dcid_len)
 		return;

@@ -136,10 +136,6 @@ static void print_layers(const struct explanation *ex)
 
 /* ---- the decision ------------------------------------------------------------------------------
  */
-/* Nothing is dropped or redirected yet: what XDP does, for people and in JSON. */
-#define XDP_DOES "passes"
-#define XDP_ACTION "pass"
-
 void explain_print_listener(const struct view_service *service,
 			    const struct view_listener *listener)
 {
@@ -155,15 +151,25 @@ static bool is_read(const struct explanation *ex)
 	return ex->verdict.form == CS_FORM_LONG || ex->verdict.dcid_len;
 }
 
+/* Of an empty short header's ID nothing is read, but it is one. */
+static void print_unread(const struct explanation *ex)
+{
+	__u32 reason = ex->verdict.reason;
+
+	if (reason == CS_C_no_worker)
+		printf("without a connection ID that could be read\n");
+	else if (reason == CS_C_by_tuple)
+		printf("the service's connection IDs are empty\n");
+	else
+		printf("%s\n", reasons[reason].text);
+}
+
 static void print_header(const struct explanation *ex)
 {
 	const struct cs_verdict *verdict = &ex->verdict;
 
 	if (!is_read(ex)) {
-		if (ex->service && !ex->service->settings.cid_len)
-			printf("the service's connection IDs are empty\n");
-		else
-			printf("%s\n", reasons[CS_C_malformed].text);
+		print_unread(ex);
 		return;
 	}
 	if (verdict->form == CS_FORM_LONG)
@@ -176,6 +182,8 @@ static void print_header(const struct explanation *ex)
 		       verdict->dcid_len);
 	else
 		printf(", empty DCID\n");
+	if (verdict->small)
+		printf("%s\n", reasons[CS_C_small_initial].text);
 }
 
 static void print_table(const struct explanation *ex)
@@ -249,9 +257,19 @@ static void print_steps(const struct explanation *ex)
 	print_ring(ex);
 }
 
+/* What XDP does. */
 static void print_reason(const struct explanation *ex)
 {
-	printf("reason %s; XDP " XDP_DOES, reasons[ex->verdict.reason].name);
+	__u32 drop = ex->verdict.drop;
+
+	printf("reason %s; XDP ", reasons[ex->verdict.reason].name);
+	if (ex->dropped)
+		printf("drops it, as %s; without XDP", reasons[drop].name);
+	else if (drop)
+		printf("would drop it, as %s, but no daemon renews the lease: it passes",
+		       reasons[drop].name);
+	else
+		printf("passes");
 }
 
 void explain_print_decision(const struct explanation *ex)
@@ -367,6 +385,9 @@ static json_t *json_decision(const struct explanation *ex)
 				    json_string(address_is_wildcard(&ex->listener->addr) ?
 							"wildcard" :
 							"exact"));
+	if (verdict->drop)
+		json_object_set_new(json, "drop", json_string(reasons[verdict->drop].name));
+	json_object_set_new(json, "small_initial", json_boolean(verdict->small));
 	json_object_set_new(json, "table_worker", json_integer(verdict->routed));
 	if (!of_nobody)
 		json_object_set_new(json, "has_socket", json_boolean(ex->has_socket));
@@ -385,7 +406,7 @@ json_t *explain_json_decision(const struct explanation *ex)
 	json_t *json = json_decision(ex);
 
 	if (json)
-		json_object_set_new(json, "xdp", json_string(XDP_ACTION));
+		json_object_set_new(json, "xdp", json_string(ex->dropped ? "drop" : "pass"));
 	return json;
 }
 
