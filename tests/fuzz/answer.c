@@ -32,6 +32,7 @@
 #define STEP_BURY 2	/* the usage lines say that the worker is dead; other steps: a message */
 #define STEP_HONEST 8	/* a head as it should be */
 #define STEP_ANSWERS 16 /* the oldest request: its serial, as many results as it has writes */
+#define STEP_LIES 64	/* as many results as the message says */
 #define STEP_FDS 32	/* descriptors come with it */
 
 static struct input script;
@@ -94,14 +95,15 @@ union message {
 };
 
 /* Makes a message the answer to the oldest request.  Returns its length. */
-static size_t answer_oldest(union message *message, size_t len)
+static size_t answer_oldest(union message *message, size_t len, bool lies)
 {
 	if (!asked_count)
 		return len;
 	message->head.serial = asked[0].serial;
 	if (message->head.type == CS_MSG_WRITTEN && asked[0].writes) {
-		message->written.count = asked[0].writes;
-		len = offsetof(struct cs_msg_written, result) + 4 * asked[0].writes;
+		if (!lies)
+			message->written.count = asked[0].writes;
+		len = offsetof(struct cs_msg_written, result) + 4 * (message->written.count % 128);
 	}
 	memmove(asked, asked + 1, --asked_count * sizeof(asked[0]));
 	return len;
@@ -122,7 +124,7 @@ static void send_message(__u8 step)
 	memset(&message, 0, sizeof(message));
 	input_bytes(&script, &message, len);
 	if (step & STEP_ANSWERS)
-		len = answer_oldest(&message, len);
+		len = answer_oldest(&message, len, step & STEP_LIES);
 	if (step & STEP_HONEST) {
 		message.head.magic = CS_PROTOCOL_MAGIC;
 		message.head.version = CS_PROTOCOL_VERSION;

@@ -25,7 +25,7 @@ struct passwd *getpwnam(const char *name)
 
 static void check_service(const struct config_service *service)
 {
-	LAW(config_is_name(service->name));
+	LAW(memchr(service->name, '\0', sizeof(service->name)) && config_is_name(service->name));
 	LAW(service->listen_count && service->listen_count <= CS_MAX_SERVICE_LISTENERS);
 	LAW(service->interface_count <= CS_MAX_SERVICE_LISTENERS);
 	for (unsigned int i = 0; i < service->listen_count; i++)
