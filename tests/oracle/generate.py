@@ -183,7 +183,7 @@ class Generator:
         first = 0x80 | self.below(64)
         if self.chance() < 0.93:
             first |= 0x40
-        cid = self.cid()
+        cid = self.cid() if self.chance() < 0.95 else b""
         header = struct.pack(">BIB", first, version, len(cid)) + cid
         choice = self.chance()
         if choice < 0.25:
