@@ -276,6 +276,20 @@ class Generator:
         )
         return head + self.bytes(4 * words - 20) + above
 
+    def short_ipv4(self):
+        """A header of 16 bytes: who takes it reads UDP's ports from the destination's address."""
+        port, six, four = self.pick(self.wild)
+        self.service = (self.world.any6[port] if six and not four else four)[0]
+        payload = self.payload()
+        inner = struct.pack(">HH", 8 + len(payload), self.random.getrandbits(16)) + payload
+        wide = [p for p in self.world.prefixes if p[0].startswith(MAPPED) and p[1] <= 112]
+        if not wide:
+            return self.ipv4(self.pick(self.local), inner)
+        destination = self.within(*self.pick(wide))[:14] + port.to_bytes(2, "big")
+        head = struct.pack(">BBHH", 0x44, 0, 20 + len(inner), self.random.getrandbits(16))
+        head += struct.pack(">HBBH4s4s", 0x4000, 64, 17, 0, self.bytes(4), destination[12:])
+        return head + inner
+
     def chain(self):
         """Extension headers: a list of type and bytes without the first, which says what follows."""
         choice = self.chance()
@@ -388,6 +402,8 @@ class Generator:
         """A frame, how much of it is in the first buffer (0: all), whether the lease is valid."""
         if self.chance() < 0.03:
             self.lease = self.chance() < 0.7
+        if self.chance() < 0.003:
+            return self.ethernet(0x0800, self.short_ipv4()), 0, self.lease
         address, port = self.destination()
         above = self.udp(port)
         if address.startswith(MAPPED) and self.chance() < 0.998:
