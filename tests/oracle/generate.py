@@ -299,9 +299,9 @@ class Generator:
             kinds = [k for k in (0, 60, 43, 44, 60) if self.chance() < 0.4]
         elif choice < 0.87:
             kinds = [self.pick((60, 60, 43, 44)) for _ in range(self.pick((7, 8, 8, 9, 9, 10)))]
-        elif choice < 0.92:
+        elif choice < 0.91:
             kinds = [self.pick(EXTENSIONS) for _ in range(1 + self.below(5))]
-        elif choice < 0.93:
+        elif choice < 0.94:
             kinds = [self.pick(EXTENSIONS + STRANGERS) for _ in range(1 + self.below(5))]
         else:  # up to the end of the first 512 bytes, and beyond
             kinds = [self.pick((0, 60, 60, 43))] + [60] * self.below(3)
@@ -350,6 +350,8 @@ class Generator:
             length = self.near(length, 65535)
         elif choice < 0.06:  # ends within an extension header, or within UDP
             length = max(len(inner) - len(above) + self.pick((-16, -8, -7, -1, 0, 7, 7, 8)), 0)
+        elif chain and chain[-1][0] == 44 and choice < 0.12:  # with a fragment header
+            length = len(inner) - len(above) + self.pick((-1, 0))
         elif choice < 0.065:
             length = 0
         version = 6 if self.chance() < 0.99 else self.below(16)
