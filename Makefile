@@ -165,7 +165,7 @@ model: ## every interleaving of the CID table's protocol, with spin; its faults 
 fault: all $(FAULTS) ## each call of each phase fails once, as root (25 minutes); FAULT_MOST=50: no more of a phase
 	$(B)/tests/fault/faults
 
-oracle: all $(B)/tests/oracle/run ## ORACLE_PACKETS=1000000 through the kernel and a model of docs/packets.md, as root (5 minutes)
+oracle: all $(B)/tests/oracle/run ## ORACLE_PACKETS=1000000 through the kernel and a model of docs/packets.md, as root (2 minutes)
 	tests/oracle/run
 
 # Another edition, for tests of upgrades: programs that do the same and have another tag, processes
