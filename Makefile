@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples edition unit model prog fault fuzz fuzz-programs selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
+.PHONY: all examples edition unit model prog fault fuzz fuzz-programs oracle selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -147,6 +147,11 @@ $(B)/tests/fault/faults: $(call objs,$(filter-out %/shim.c %/client.c,$(wildcard
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
+$(B)/tests/oracle/run: $(call objs,$(wildcard tests/oracle/*.c) $(COMMON) $(PLANE))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+
 unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 	@set -e; for test in $^; do echo "# $$test"; $$test $(CRITERION); done
 
@@ -210,6 +215,9 @@ fuzz: ## parsers of foreign bytes, fuzzed with sanitizers; FUZZ_SECONDS=60 for e
 	+@$(MAKE) --no-print-directory fuzz-programs
 	FUZZ_DIR=$(B)/fuzz tests/fuzz/run
 
+oracle: all $(B)/tests/oracle/run ## ORACLE_PACKETS=1000000 through the kernel and a model of docs/packets.md, as root (2 minutes)
+	tests/oracle/run
+
 # Another edition, for tests of upgrades: programs that do the same and have another tag, processes
 # that can be stopped at a point (user/common/point.h).
 EDITION := $(B)/edition
@@ -218,7 +226,7 @@ edition:
 	+$(Q)$(MAKE) --no-print-directory B=$(EDITION) DEFS=-DCS_POINTS BPF_DEFS=-DCS_EDITION=2 \
 		$(EDITION)/cidsteerd $(EDITION)/selftests/worker
 
-selftest: all examples $(TOOLS) $(FAULTS) edition ## whole systems in network namespaces (TAP), as root
+selftest: all examples $(TOOLS) $(FAULTS) $(B)/tests/oracle/run edition ## whole systems in network namespaces (TAP), as root
 	scripts/selftest
 
 soak: all examples $(TOOLS) edition ## reloads, deaths, restarts, upgrades under load, ten times what test does (10 minutes)

@@ -20,6 +20,14 @@ CS_INLINE int is_mapped_ipv4(const __u8 ip[16])
 	return !word[0] && !word[1] && word[2] == bpf_htonl(0xffff);
 }
 
+/* Keys of cs_addrs for all addresses, which a packet may name as well. */
+CS_INLINE int is_wildcard(const __u8 ip[16])
+{
+	const __u32 *word = (const __u32 *)ip;
+
+	return !word[0] && !word[1] && (!word[2] || is_mapped_ipv4(ip)) && !word[3];
+}
+
 /* Is this an address of the namespace?  A router also forwards other hosts' UDP. */
 CS_INLINE int is_local(const struct cs_ports *ports, const struct cs_tuple *tuple)
 {
@@ -28,9 +36,10 @@ CS_INLINE int is_local(const struct cs_ports *ports, const struct cs_tuple *tupl
 	const struct cs_local *local = bpf_map_lookup_elem(&cs_locals, &line);
 	struct cs_prefix prefix = { .len = 32 + 128, .netns = cs_netns };
 
+	/* A free slot is not the address ::, which is nobody's. */
 	for (int i = 0; local && i < 4; i++) {
 		if (local->addr[i][0] == addr[0] && local->addr[i][1] == addr[1])
-			return 1;
+			return addr[0] || addr[1];
 	}
 	if (!ports->prefixes)
 		return 0;
@@ -53,7 +62,7 @@ CS_INLINE const struct cs_listener *find_listener(const struct cs_tuple *tuple)
 	found = bpf_map_lookup_elem(&cs_lines, &line);
 	if (!found)
 		return NULL;
-	if (found->exact) {
+	if (found->exact && !is_wildcard(tuple->daddr)) {
 		__builtin_memcpy(addr.ip, tuple->daddr, 16);
 		exact = bpf_map_lookup_elem(&cs_addrs, &addr);
 		if (exact)
