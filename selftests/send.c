@@ -3,11 +3,12 @@
  * send: datagrams that look like QUIC, from many source ports.
  *
  *   send --to ADDR:PORT [--from ADDR[:PORT]]... [--ports N] [--count N] [--size BYTES]
- *        [--form FORM] [--gso SEGMENTS] [--zerocopy] [--print] [CID...]
+ *        [--form FORM] [--gso SEGMENTS] [--zerocopy] [--strict] [--print] [CID...]
  *
  * For each connection ID --count datagrams, each from the next of the sockets: --ports for each
  * --from.  CID - reads more of them from standard input.  Prints how many were sent; --print
- * sends nothing and prints each as the hex digits of the IP packet that it would be.
+ * sends nothing and prints each as the hex digits of the IP packet that it would be.  With --strict
+ * an ICMP error that came for an earlier datagram ends it.
  *
  * FORM: short (default), initial, 0rtt, handshake, retry, initial-v2, 0rtt-v2, handshake-v2,
  * unknown (a version nobody knows), short-fixed0 (RFC 9287), cut (a header that says more than
@@ -54,7 +55,7 @@ static struct {
 	struct address to, from[MAX_FROM];
 	int froms, ports, count, size, gso;
 	const struct form *form;
-	bool zerocopy, print;
+	bool zerocopy, strict, print;
 } options = { .ports = 1, .count = 1, .size = 100, .form = forms };
 
 static struct {
@@ -141,7 +142,7 @@ static void send_datagram(int fd, const uint8_t *byte, size_t len, size_t segmen
 	}
 	/* A port unreachable that an earlier datagram caused is not this one's. */
 	while (sendmsg(fd, &msg, options.zerocopy ? MSG_ZEROCOPY : 0) < 0) {
-		if (errno != ECONNREFUSED && errno != ENOBUFS && errno != EINTR)
+		if (options.strict || (errno != ECONNREFUSED && errno != ENOBUFS && errno != EINTR))
 			err(1, "sendmsg");
 	}
 }
@@ -242,6 +243,8 @@ static char **read_options(char **argv)
 			options.gso = atoi(value(&argv));
 		else if (!strcmp(*argv, "--zerocopy"))
 			options.zerocopy = true;
+		else if (!strcmp(*argv, "--strict"))
+			options.strict = true;
 		else if (!strcmp(*argv, "--print"))
 			options.print = true;
 		else

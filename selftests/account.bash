@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# An account of all that was ever sent: after each step the whole of all counters, and what each
+# worker got, are compared with it.  Nothing is ever set back, so what comes late is seen in the
+# step after.
+
+# wanted["HOOK SERVICE COUNTER"], got[WORKER].  got[icmp], if there is one, counts the ICMP errors
+# that the namespace "client" got; see count_icmp().
+declare -A wanted got
+
+# expect CLAIM "HOOK:SERVICE:COUNTER=N..." "WORKER=N..." COMMAND...: it sends; then just that has been
+# counted, and has arrived, in addition.  $ACCOUNTED: the workers that are asked, default: all.
+expect()
+{
+	local claim=$1 counters=$2 workers=$3 what key
+	shift 3
+	"$@" >"$WORK/output" 2>&1 || { flunk "$claim" "$(cat "$WORK/output")"; return; }
+	for what in $counters; do
+		key=${what%=*}
+		key=${key//:/ }
+		wanted[$key]=$((${wanted[$key]:-0} + ${what#*=}))
+	done
+	for what in $workers; do
+		got[${what%=*}]=$((${got[${what%=*}]} + ${what#*=}))
+	done
+	wait_for agrees
+	is "$claim" "$(counts)" "$(account)"
+}
+
+agrees()
+{
+	[ "$(counts)" = "$(account)" ]
+}
+
+# What is: each counter that is not 0, without seen; then the workers.
+counts()
+{
+	local name
+
+	cidsteer counters | awk '($1 == "xdp" || $1 == "reuseport") && $3 != "seen" {
+		gsub(",", "", $4); print $1, $2, $3, $4 }' | sort
+	for name in ${ACCOUNTED:-${!got[@]}}; do
+		case $name in
+		icmp) echo "icmp $(count_icmp)" ;;
+		*) echo "$name $(count "$name")" ;;
+		esac
+	done
+}
+
+# What should be.
+account()
+{
+	local what
+
+	for what in "${!wanted[@]}"; do
+		[ "${wanted[$what]}" = 0 ] || echo "$what ${wanted[$what]}"
+	done | sort
+	for what in ${ACCOUNTED:-${!got[@]}}; do
+		echo "$what ${got[$what]}"
+	done
+}
+
+# mac NS DEV
+mac()
+{
+	ip -n "$1" -o link show "$2" | sed 's/.*link\/ether \([^ ]*\).*/\1/'
+}
+
+# quiet_cable ADDR=DEV...: the client knows the server's addresses, so it does not ask; what else a
+# host says by itself stays there.  So XDP at the server sees what the test sends, and nothing else.
+quiet_cable()
+{
+	local it devices
+
+	for it; do
+		ip -n client neighbour replace "${it%=*}" lladdr "$(mac server s0)" dev "${it#*=}" \
+			nud permanent || bail "neighbour ${it%=*}"
+	done
+	devices=$(printf '%s\n' "${@#*=}" | sort -u | paste -sd,)
+	in_ns client nft -f - <<-RULES || bail "nft"
+		table netdev quiet {
+			chain out {
+				type filter hook egress devices = { $devices } priority 0
+				meta protocol arp drop
+				meta l4proto ipv6-icmp drop
+			}
+		}
+	RULES
+}
+
+# watch_icmp: from now on errors that come to the client are counted.
+watch_icmp()
+{
+	in_ns client nft -f - <<-RULES || bail "nft"
+		table inet errors {
+			counter unreachable { }
+			chain in {
+				type filter hook input priority 0
+				icmp type destination-unreachable counter name unreachable
+				icmpv6 type destination-unreachable counter name unreachable
+			}
+		}
+	RULES
+	got[icmp]=0
+}
+
+count_icmp()
+{
+	in_ns client nft list counter inet errors unreachable | sed -n 's/.*packets \([0-9]*\) .*/\1/p'
+}
