@@ -136,6 +136,7 @@ CS_INLINE __u8 cs_quic_type(__u32 version, __u8 first)
  * @head:	CS_HEAD_BYTES that can be read; what lies behind the payload's end says nothing
  * @length:	bytes of the payload
  * @cid_len:	bytes of a short header's DCID, 0..20
+ * @quic:	all zero; written as far as it was read
  *
  * Returns 0, or -1 if the payload is shorter than its first bytes say, or is QUIC v1 or v2 with
  * a connection ID above 20 bytes (RFC 9000, section 17.2).
