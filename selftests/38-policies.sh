@@ -20,28 +20,13 @@ DAEMON_NS=server
 quiet_cable 10.9.1.1=c0 fd09:1::1=c0
 watch_icmp
 
-# Each value of each setting once at least, and never two settings of one value in a service.
+# First with the default of each: policies may change while workers are registered.
 configure <<END
-service "one" {
-	listen = {"10.9.1.1:1001"}
-	unknown_cid = "hash" malformed = "pass" not_quic = "drop" small_initial = "count"
-}
-service "two" {
-	listen = {"[fd09:1::1]:1002"}
-	unknown_cid = "pass" malformed = "drop" not_quic = "quic" small_initial = "drop"
-}
-service "three" {
-	listen = {"10.9.1.1:1003"}
-	unknown_cid = "drop" malformed = "hash" not_quic = "pass" small_initial = "count"
-}
-service "four" {
-	listen = {"[fd09:1::1]:1004"}
-	unknown_cid = "pass" malformed = "drop" not_quic = "hash" small_initial = "drop"
-}
-service "all" {
-	listen = {"10.9.1.1:1005"}
-	unknown_cid = "drop" malformed = "drop" not_quic = "drop" small_initial = "drop"
-}
+service "one" { listen = {"10.9.1.1:1001"} }
+service "two" { listen = {"[fd09:1::1]:1002"} }
+service "three" { listen = {"10.9.1.1:1003"} }
+service "four" { listen = {"[fd09:1::1]:1004"} }
+service "all" { listen = {"10.9.1.1:1005"} }
 END
 check "the daemon starts" start_daemon
 declare -A to=([one]=10.9.1.1:1001 [two]="[fd09:1::1]:1002" [three]=10.9.1.1:1003
@@ -137,6 +122,30 @@ for service in one two three four; do
 done
 start_worker stranger --unsteered --listen "${to[all]}"
 got[stranger]=0
+# Each value of each setting at least once; in a service, no two of the first three are alike.
+configure <<END
+service "one" {
+	listen = {"10.9.1.1:1001"}
+	unknown_cid = "hash" malformed = "pass" not_quic = "drop" small_initial = "count"
+}
+service "two" {
+	listen = {"[fd09:1::1]:1002"}
+	unknown_cid = "pass" malformed = "drop" not_quic = "quic" small_initial = "drop"
+}
+service "three" {
+	listen = {"10.9.1.1:1003"}
+	unknown_cid = "drop" malformed = "hash" not_quic = "pass" small_initial = "count"
+}
+service "four" {
+	listen = {"[fd09:1::1]:1004"}
+	unknown_cid = "pass" malformed = "drop" not_quic = "hash" small_initial = "drop"
+}
+service "all" {
+	listen = {"10.9.1.1:1005"}
+	unknown_cid = "drop" malformed = "drop" not_quic = "drop" small_initial = "drop"
+}
+END
+check "policies change while workers are registered" cidsteer reload
 stop_daemon # who would renew the lease
 for service in one two three four; do
 	find_port $service

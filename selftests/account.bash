@@ -88,9 +88,11 @@ quiet_cable()
 	RULES
 }
 
-# watch_icmp: from now on errors that come to the client are counted.
+# watch_icmp: from now on errors that come to the client are counted, and the server sends all.
 watch_icmp()
 {
+	in_ns server sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 ||
+		bail "rate of ICMP"
 	in_ns client nft -f - <<-RULES || bail "nft"
 		table inet errors {
 			counter unreachable { }
