@@ -35,7 +35,7 @@ topology_pair
 DAEMON_NS=server
 address server s0 10.9.1.10/24 fd09:1::10/64
 MAC=$(mac server s0)
-neighbours="10.9.1.1=c0 fd09:1::1=c0 10.9.1.10=c0 fd09:1::10=c0"
+devices=c0
 VLANS=
 ip -n client link add link c0 name c0.probe type vlan id 7 2>/dev/null && VLANS=yes
 if [ -n "$VLANS" ]; then
@@ -46,11 +46,11 @@ if [ -n "$VLANS" ]; then
 		dev=c0.${n#*:} n=${n%%:*}
 		address client "$dev" "10.9.$n.2/24" "fd09:$n::2/64"
 		address server "s${dev#c}" "10.9.$n.1/24" "fd09:$n::1/64"
-		neighbours="$neighbours 10.9.$n.1=$dev fd09:$n::1=$dev"
+		devices="$devices $dev"
 	done
 fi
 # shellcheck disable=SC2086 # a list
-quiet_cable $neighbours
+quiet_cable $devices
 
 configure <<END
 service "h3" {

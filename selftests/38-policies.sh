@@ -17,7 +17,7 @@
 
 topology_pair
 DAEMON_NS=server
-quiet_cable 10.9.1.1=c0 fd09:1::1=c0
+quiet_cable c0
 watch_icmp
 
 # First with the default of each: policies may change while workers are registered.

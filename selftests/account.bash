@@ -66,17 +66,34 @@ mac()
 	ip -n "$1" -o link show "$2" | sed 's/.*link\/ether \([^ ]*\).*/\1/'
 }
 
-# quiet_cable ADDR=DEV...: the client knows the server's addresses, so it does not ask; what else a
-# host says by itself stays there.  So XDP at the server sees what the test sends, and nothing else.
+# addresses NS DEV
+addresses()
+{
+	ip -n "$1" -o address show dev "$2" | awk '$3 ~ /^inet/ { sub("/.*", "", $4); print $4 }'
+}
+
+# knows NS MAC DEV ADDR: it need not ask for this neighbour.
+knows()
+{
+	ip -n "$1" neighbour replace "$4" lladdr "$2" dev "$3" nud permanent || bail "neighbour $4"
+}
+
+# quiet_cable DEV...: c0 and those upon it, to which s0 and those upon it are the peers.  Both ends
+# know each other's addresses; what else the client says by itself stays there.  So XDP at the server
+# sees what the test sends, and nothing else.
 quiet_cable()
 {
-	local it devices
+	local dev addr devices
 
-	for it; do
-		ip -n client neighbour replace "${it%=*}" lladdr "$(mac server s0)" dev "${it#*=}" \
-			nud permanent || bail "neighbour ${it%=*}"
+	for dev; do
+		for addr in $(addresses server "s${dev#c}"); do
+			knows client "$(mac server s0)" "$dev" "$addr"
+		done
+		for addr in $(addresses client "$dev"); do
+			knows server "$(mac client c0)" "s${dev#c}" "$addr"
+		done
 	done
-	devices=$(printf '%s\n' "${@#*=}" | sort -u | paste -sd,)
+	devices=$(printf '%s\n' "$@" | paste -sd,)
 	in_ns client nft -f - <<-RULES || bail "nft"
 		table netdev quiet {
 			chain out {

@@ -120,6 +120,32 @@ static void judge_workers(const struct view *view, struct status_service *servic
 		judge_sockets(view, service, &service->view->listener[i]);
 }
 
+/* GRO joins what comes from one address and port, also of several connections. */
+static void judge_trains(const struct view *view, struct status_service *service)
+{
+	const char *action = "have the server clear UDP_GRO before it registers; till then it has "
+			     "to check the DCID of each segment";
+	unsigned int count = 0;
+	int first = 0;
+
+	for (int id = 1; id < CS_MAX_WORKERS; id++) {
+		const struct cs_worker *worker = &view->worker[id];
+
+		if (worker->service != service->view->id || !view_is_live(worker) ||
+		    !(worker->flags & CS_WORKER_GRO))
+			continue;
+		first = first ? first : id;
+		count++;
+	}
+	if (count)
+		findings_add(&service->findings, WORD_DEGRADED, action,
+			     "%u worker%s, worker %d (pid %u) the first, %s sockets with UDP_GRO: "
+			     "the kernel picks a worker once for a train of segments, whatever "
+			     "connections they are of",
+			     count, count == 1 ? "" : "s", first, view->worker[first].pid,
+			     count == 1 ? "has" : "have");
+}
+
 static void judge_listeners(const struct view *view, struct status_service *service)
 {
 	for (unsigned int i = 0; i < service->view->listeners; i++) {
@@ -154,6 +180,7 @@ void findings_of_service(const struct view *view, struct status_service *service
 	count_workers(view, service);
 	judge_workers(view, service);
 	judge_listeners(view, service);
+	judge_trains(view, service);
 	judge_table(service);
 }
 
