@@ -56,7 +56,7 @@ words()
 # decision the next is sent when all of it has arrived: else two might be joined.
 alternate()
 {
-	local claim=$1 to=$2 trains=$3 segments=$4 decisions xdp calls=1 at i from=10.9.1.2:5000
+	local claim=$1 to=$2 trains=$3 segments=$4 decisions xdp calls=1 each i from=10.9.1.2:5000
 	local gso=(--gso "$segments")
 
 	decisions=$(counter reuseport h3 by_table)
@@ -64,11 +64,12 @@ alternate()
 	[ "${to#*.}" != "$to" ] || from='[fd09:1::2]:5000'
 	[ "$segments" != 1 ] || gso=()
 	[ "$5" = $((trains * segments)) ] || calls=$trains
+	each=$((trains / calls))
 	for ((i = 1; i <= calls; i++)); do
 		send client --to "$to" --from "$from" --alternate "${gso[@]}" --size 1200 \
-			--count $((trains / calls)) $A $B >/dev/null
-		at=$((i * trains / calls * segments))
-		arrived $at a b || bail "$claim: not all of $at have arrived: $(total a b)"
+			--count $each $A $B >/dev/null
+		arrived $((i * each * segments)) a b ||
+			bail "$claim: of call $i not all has arrived: $(total a b)"
 	done
 	is "$claim: what a got" "$(words a)" "$6"
 	is "$claim: what b got" "$(words b)" "$7"

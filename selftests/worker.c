@@ -242,8 +242,7 @@ static bool receive_one(struct member *at, unsigned int i)
 	}
 	at->trains++;
 	for (size_t from = 0; from < (size_t)len; from += segment)
-		count_packet(at, i, byte + from,
-			     segment < len - from ? segment : len - from);
+		count_packet(at, i, byte + from, segment < len - from ? segment : len - from);
 	return true;
 }
 

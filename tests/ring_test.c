@@ -316,7 +316,8 @@ Test(ring, of_a_hundred_thousand_connections_only_those_of_the_newcomer_move)
 		place(&ring, members.key, after);
 		for (__u32 i = 0; i < KEYS; i++) {
 			check(after[i] == before[i] || after[i] == more.worker[n],
-			      "%u workers: a connection went from %u to %u", n, before[i], after[i]);
+			      "%u workers: a connection went from %u to %u", n, before[i],
+			      after[i]);
 			moved += after[i] != before[i];
 		}
 		/* Its buckets are 1 in n + 1, give or take 6 sigma of CS_RING_SIZE trials. */

@@ -80,5 +80,6 @@ void stats_worker(const struct stats *s)
 			",\"datagrams_in\":%" PRIu64 ",\"trains\":%" PRIu64
 			",\"datagrams_out\":%" PRIu64 "}\n",
 			s->worker, s->index, s->generation, s->connections, s->transfers,
-			s->path_changes, s->strays, s->unknown, s->datagrams_in, s->trains, s->datagrams_out));
+			s->path_changes, s->strays, s->unknown, s->datagrams_in, s->trains,
+			s->datagrams_out));
 }

@@ -338,7 +338,7 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 	return err;
 }
 
-/* It may have set or cleared options since it registered.  A hint for people: no reason to refuse. */
+/* Options may have changed since it registered.  A hint for people, so no reason to refuse. */
 static void renew_flags(struct worker *worker, __u32 notes)
 {
 	__u8 before = worker->value.flags;
