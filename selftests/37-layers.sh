@@ -12,6 +12,7 @@
 #   c0.100                    s0.100  tag 100: 10.9.2.0/24, fd09:2::/64
 #   c0.ad.100                 ...     802.1ad 200 around 100: 10.9.3.0/24, fd09:3::/64
 #   c0.ad.100.300             ...     300 within: 10.9.4.0/24, fd09:4::/64
+# shellcheck disable=SC2015 # "|| bail" also when the middle fails
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=account.bash

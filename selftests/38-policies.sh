@@ -173,8 +173,9 @@ UNKNOWN=eeeeeeeeeeeeeeee
 # dropped; NOTE and DROPPED may be "-".
 cell()
 {
-	local service=$1 claim="$state: $2" reason=$3 note=$4 who=$5 dropped=$6 hook counters= to_whom
+	local service=$1 claim="$state: $2" reason=$3 note=$4 who=$5 dropped=$6 hook counters to_whom
 	shift 6
+	counters=
 	to_whom=$service$who=$N
 	for hook in xdp reuseport; do
 		[ "$hook$state" != "xdpno XDP" ] || continue
@@ -259,6 +260,11 @@ state="XDP, past the lease"
 lease 0
 cells
 
+has_seen()
+{
+	[ "$(counter xdp three seen)" = "$1" ]
+}
+
 # probe: sends a packet that is dropped for as long as the lease holds; is it past?
 probe()
 {
@@ -267,7 +273,7 @@ probe()
 	dropped=$(counter xdp three dropped_unknown)
 	probes=$((probes + 1))
 	send client --to "${to[three]}" --from "${from[three]}:${ports[three]}" $UNKNOWN >/dev/null
-	wait_for eval '[ $(counter xdp three seen) = $((seen + probes)) ]'
+	wait_for has_seen $((seen + probes))
 	[ "$(counter xdp three dropped_unknown)" = "$dropped" ]
 }
 
