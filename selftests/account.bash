@@ -24,7 +24,7 @@ expect()
 		got[${what%=*}]=$((${got[${what%=*}]} + ${what#*=}))
 	done
 	wait_for agrees
-	is "$claim" "$(counts)" "$(account)" || begin_anew
+	is "$claim" "$counted" "$due" || begin_anew
 }
 
 # What is wrong once is not wrong in each step behind it.
@@ -38,12 +38,14 @@ begin_anew()
 		"") got[$word1]=$word2 ;;
 		*) wanted["$word1 $word2 $word3"]=$word4 ;;
 		esac
-	done < <(counts)
+	done <<<"$counted"
 }
 
 agrees()
 {
-	[ "$(counts)" = "$(account)" ]
+	counted=$(counts)
+	due=$(account)
+	[ "$counted" = "$due" ]
 }
 
 # What is: each counter that is not 0, without seen; then the workers.
@@ -56,7 +58,12 @@ counts()
 	for name in ${ACCOUNTED:-${!got[@]}}; do
 		case $name in
 		icmp) echo "icmp $(count_icmp)" ;;
-		*) echo "$name $(count "$name")" ;;
+		*)
+			tell "$name" count
+			hear "$name"
+			answer=${answer#packets=}
+			echo "$name ${answer%% *}"
+			;;
 		esac
 	done
 }
