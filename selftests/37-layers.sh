@@ -43,6 +43,7 @@ if [ -n "$VLANS" ]; then
 	ip -n client link delete c0.probe
 	nested client c0
 	nested server s0
+	devices="c0 c0.ad"
 	for n in 2:100 3:ad.100 4:ad.100.300; do
 		dev=c0.${n#*:} n=${n%%:*}
 		address client "$dev" "10.9.$n.2/24" "fd09:$n::2/64"
