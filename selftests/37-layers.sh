@@ -68,10 +68,11 @@ h3=(--service h3 --listen 10.9.1.10:443 --listen '[fd09:1::10]:443')
 for n in 1 2 3 4; do
 	h3+=(--listen "10.9.$n.1:443" --listen "[fd09:$n::1]:443")
 done
-check "worker a registers" start_worker a "${h3[@]}"
-check "worker b registers" start_worker b "${h3[@]}"
-check "worker o registers" start_worker o --service other --listen 10.9.1.1:444 \
-	--listen '[fd09:1::1]:444'
+for name in a b; do
+	start_worker $name "${h3[@]}" || bail "worker $name: $answer"
+done
+start_worker o --service other --listen 10.9.1.1:444 --listen '[fd09:1::1]:444' ||
+	bail "worker o: $answer"
 ids_a=$(ask a random 4)
 ids_b=$(ask b random 4)
 ids="${ids_a#cids } ${ids_b#cids }"
