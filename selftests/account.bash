@@ -14,7 +14,11 @@ expect()
 {
 	local claim=$1 counters=$2 workers=$3 what key
 	shift 3
-	"$@" >"$WORK/output" 2>&1 || { flunk "$claim" "$(cat "$WORK/output")"; return; }
+	if ! "$@" >"$WORK/output" 2>&1; then
+		flunk "$claim" "$* failed" "$(cat "$WORK/output")"
+		agrees || begin_anew
+		return
+	fi
 	for what in $counters; do
 		key=${what%=*}
 		key=${key//:/ }
