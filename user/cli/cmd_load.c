@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "dataplane/attach.h"
 #include "dataplane/config.h"
+#include "dataplane/locals.h"
 #include "dataplane/plane.h"
 
 static void print_loaded(const struct args *args, const struct config *config, bool adopted,
@@ -51,6 +52,17 @@ static void say_attached(const char *line, bool failed, void *arg)
 		puts(line);
 }
 
+/* Once: only a daemon follows what changes. */
+static int sync_locals(const struct args *args, const struct plane *plane)
+{
+	struct error note, error;
+	_cleanup_fd_ int fd = locals_open("", &error);
+
+	if (fd < 0 || locals_sync(plane, 0, fd, &note, &error))
+		return fail(args, "%s", error.line);
+	return *note.line ? fail(args, "%s", note.line) : CLI_DONE;
+}
+
 int cmd_load(const struct args *args)
 {
 	_cleanup_free_ struct config *config = NULL;
@@ -66,6 +78,7 @@ int cmd_load(const struct args *args)
 		return fail(args, "%s", error.line);
 	}
 	print_loaded(args, config, adopted, upgraded);
+	said.result = sync_locals(args, &plane);
 	attach_upgrade(&plane, upgraded, say_attached, &said);
 	attach_configured(&plane, config, say_attached, &said);
 	plane_close(&plane);

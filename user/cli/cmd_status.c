@@ -228,15 +228,15 @@ static json_t *service_json(const struct status_service *service)
 				      json_pack("{s:s, s:b}", "address", view->listener[i].text,
 						"dual_stack", view->listener[i].dual));
 	return json_pack(
-		"{s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"{s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
 		"name", view->name, "word", words[service->findings.word], "workers", "waiting",
 		service->waiting, "active", service->active, "draining", service->draining,
 		"reaping", service->reaping, "routes", (json_int_t)service->routes, "provisional",
 		(json_int_t)service->usage.provisional, "max_cids",
 		(json_int_t)view->settings.max_cids, "refused", (json_int_t)service->usage.refused,
 		"path_changes", (json_int_t)service->usage.path_changes, "strays",
-		(json_int_t)service->usage.strays, "listeners", listeners, "findings",
-		findings_json(&service->findings));
+		(json_int_t)service->usage.strays, "drops", view_drops(view), "listeners",
+		listeners, "findings", findings_json(&service->findings));
 }
 
 static json_t *status_json(const struct status *status)
@@ -250,9 +250,11 @@ static json_t *status_json(const struct status *status)
 								&status->attached[i].info));
 	for (unsigned int i = 0; i < status->notes; i++)
 		json_array_append_new(notes, json_string(status->note[i].line));
-	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "word", words[status->word], "services",
-			 services, "interfaces", interfaces, "findings",
-			 findings_json(&status->findings), "notes", notes);
+	return json_pack(
+		"{s:s, s:I, s:o, s:o, s:o, s:o}", "word", words[status->word], "lease_seconds",
+		(json_int_t)(status->view ? (status->view->lease_ns + 999999999) / 1000000000 : 0),
+		"services", services, "interfaces", interfaces, "findings",
+		findings_json(&status->findings), "notes", notes);
 }
 
 int cmd_status(const struct args *args)

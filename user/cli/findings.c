@@ -149,12 +149,21 @@ static void judge_table(struct status_service *service)
 			     NUMBER(routes), NUMBER(max));
 }
 
+static void judge_lease(const struct view *view, struct status_service *service)
+{
+	if (view_drops(service->view) && !view->lease_ns)
+		findings_add(&service->findings, WORD_DEGRADED,
+			     "start cidsteerd, if it does not run; it begins after five seconds",
+			     "nothing is dropped: the lease that the daemon renews has run out");
+}
+
 void findings_of_service(const struct view *view, struct status_service *service)
 {
 	count_workers(view, service);
 	judge_workers(view, service);
 	judge_listeners(view, service);
 	judge_table(service);
+	judge_lease(view, service);
 }
 
 void findings_of_interfaces(struct status *status)

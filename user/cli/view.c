@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/output.h"
 #include "cli/view.h"
@@ -80,6 +82,21 @@ static int read_services(struct view *view)
 	return err;
 }
 
+static int read_lease(struct view *view)
+{
+	struct cs_lease lease;
+	struct timespec time;
+	__u32 key = 0;
+	__u64 now;
+
+	if (bpf_map_lookup_elem(view->plane.map[PLANE_LEASE], &key, &lease))
+		return -errno;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	now = time.tv_sec * 1000000000ULL + time.tv_nsec;
+	view->lease_ns = lease.until_ns > now ? lease.until_ns - now : 0;
+	return 0;
+}
+
 int view_open(struct view **view, const char *dir, struct error *error)
 {
 	struct view *made = calloc(1, sizeof(*made));
@@ -93,6 +110,8 @@ int view_open(struct view **view, const char *dir, struct error *error)
 	if (err)
 		return err;
 	err = read_services(made);
+	if (!err)
+		err = read_lease(made);
 	if (!err)
 		err = plane_workers(&made->plane, made->worker);
 	if (err)
@@ -148,6 +167,14 @@ const char *view_state(__u8 state)
 bool view_is_live(const struct cs_worker *worker)
 {
 	return cs_worker_serves(worker->state);
+}
+
+bool view_drops(const struct view_service *service)
+{
+	const struct cs_service *settings = &service->settings;
+
+	return settings->unknown_cid == CS_POLICY_DROP || settings->malformed == CS_POLICY_DROP ||
+	       settings->not_quic == CS_POLICY_DROP || settings->small_initial == CS_POLICY_DROP;
 }
 
 bool view_is_here(const struct view *view, const struct view_service *service)

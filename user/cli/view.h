@@ -29,6 +29,7 @@ struct view_service {
 
 struct view {
 	struct plane plane;
+	__u64 lease_ns; /* that is left of it; 0: it has run out */
 	unsigned int services;
 	struct view_service service[CS_MAX_SERVICES];
 	struct cs_worker worker[CS_MAX_WORKERS];
@@ -51,6 +52,9 @@ const char *view_state(__u8 state);
 
 /* Active or draining: a worker that packets are sent to. */
 bool view_is_live(const struct cs_worker *worker);
+
+/* Has the service a policy that drops? */
+bool view_drops(const struct view_service *service);
 
 /* Is the service in the network namespace of this process? */
 bool view_is_here(const struct view *view, const struct view_service *service);

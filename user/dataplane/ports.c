@@ -71,6 +71,7 @@ int plane_index_ports(const struct plane *plane, const struct plane_address *add
 			return -EPROTO;
 		index->taken[index->old.line[port]] = true;
 	}
+	index->new.prefixes = index->old.prefixes; /* locals.c writes it */
 	for (unsigned int i = 0; i < count; i++)
 		add_address(index, &address[i].addr, &address[i].listener);
 	err = write_lines(plane, index);
