@@ -109,6 +109,7 @@ int view_open(struct view **view, const char *dir, struct error *error)
 	err = plane_open(&made->plane, dir, error);
 	if (err)
 		return err;
+	plane_find_netns(&made->plane);
 	err = read_services(made);
 	if (!err)
 		err = read_lease(made);
@@ -177,13 +178,18 @@ bool view_drops(const struct view_service *service)
 	       settings->not_quic == CS_POLICY_DROP || settings->small_initial == CS_POLICY_DROP;
 }
 
-bool view_is_here(const struct view *view, const struct view_service *service)
+__u32 view_netns(const struct view_service *service)
 {
-	__u16 netns = service->listeners ? service->listener[0].addr.netns : 0;
+	__u32 netns = service->listeners ? service->listener[0].addr.netns : 0;
 
-	if (netns >= sizeof(view->plane.abi.netns_cookie) / sizeof(__u64))
-		return false;
-	return view->plane.abi.netns_cookie[netns] == plane_netns_cookie();
+	return netns < CS_MAX_NETNS ? netns : 0;
+}
+
+bool view_is_open(const struct view *view, __u32 netns)
+{
+	if (!netns)
+		return view->plane.abi.netns_cookie[0] == plane_netns_cookie();
+	return *view->plane.netns[netns];
 }
 
 unsigned int view_name_workers(const struct view *view, char *text, size_t size)

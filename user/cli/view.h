@@ -56,8 +56,14 @@ bool view_is_live(const struct cs_worker *worker);
 /* Has the service a policy that drops? */
 bool view_drops(const struct view_service *service);
 
-/* Is the service in the network namespace of this process? */
-bool view_is_here(const struct view *view, const struct view_service *service);
+/* Network namespace of a service, an index into cs_abi.netns_cookie. */
+__u32 view_netns(const struct view_service *service);
+
+/*
+ * Can it be looked into?  Index 0 if this process is in it, another if it has a name: then its name
+ * is in plane.netns.
+ */
+bool view_is_open(const struct view *view, __u32 netns);
 
 /* Writes "worker 2 (h3, pid 811), ..." of those that are live.  Returns their number. */
 unsigned int view_name_workers(const struct view *view, char *text, size_t size);

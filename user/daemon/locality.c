@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,36 +47,7 @@ static void changed(struct source *source, uint32_t events)
 	sync_or_say(locality);
 }
 
-void locality_again(struct locality *locality)
-{
-	if (!locality->again)
-		return;
-	locality->again = false;
-	sync_or_say(locality);
-}
-
-int locality_start(struct locality *locality, const struct plane *plane, struct loop *loop,
-		   __u32 netns, const char *name, struct error *error)
-{
-	int err;
-
-	*locality = (struct locality){
-		.changes = { -1, changed }, .plane = plane, .netns = netns, .listing = -1
-	};
-	/* Before the first look: what changes behind it is heard of. */
-	err = locality->changes.fd = locals_subscribe(name, error);
-	if (err >= 0)
-		err = locality->listing = locals_open(name, error);
-	if (err >= 0)
-		err = sync_now(locality, error);
-	if (err >= 0 && (err = loop_watch(loop, &locality->changes)))
-		error_set(error, err, "epoll: %s", strerror(-err));
-	if (err < 0)
-		locality_stop(locality, loop);
-	return err < 0 ? err : 0;
-}
-
-void locality_stop(struct locality *locality, struct loop *loop)
+static void stop(struct locality *locality, struct loop *loop)
 {
 	if (locality->changes.fd >= 0) {
 		loop_forget(loop, &locality->changes);
@@ -85,4 +57,107 @@ void locality_stop(struct locality *locality, struct loop *loop)
 		close(locality->listing);
 	locality->changes.fd = locality->listing = -1;
 	locality->again = false;
+	locality->cookie = 0;
+}
+
+static int start(struct locality *locality, struct loop *loop, struct error *error)
+{
+	const char *name = locality->plane->netns[locality->netns];
+	__u64 cookie;
+	int err = *name ? netns_file(name, &locality->file, error) : 0;
+
+	/* Before the first look: what changes behind it is heard of. */
+	if (!err)
+		err = locality->changes.fd = locals_subscribe(name, error);
+	if (err >= 0)
+		err = locality->listing = locals_open(name, error);
+	if (err >= 0)
+		err = netns_cookie(name, &cookie, error);
+	locality->cookie = locality->plane->abi.netns_cookie[locality->netns];
+	if (err >= 0 && cookie != locality->cookie)
+		err = error_set(error, -ENOENT, "network namespace %s was replaced by another",
+				name);
+	if (err >= 0)
+		err = sync_now(locality, error);
+	if (err >= 0 && (err = loop_watch(loop, &locality->changes)))
+		error_set(error, err, "epoll: %s", strerror(-err));
+	if (err < 0)
+		stop(locality, loop);
+	return err < 0 ? err : 0;
+}
+
+void localities_init(struct localities *all, struct plane *plane, struct loop *loop)
+{
+	all->plane = plane;
+	all->loop = loop;
+	for (int i = 0; i < CS_MAX_NETNS; i++)
+		all->one[i] = (struct locality){
+			.changes = { -1, changed }, .plane = plane, .netns = i, .listing = -1
+		};
+}
+
+static bool is_wanted(const struct localities *all, int index)
+{
+	return !index || *all->plane->netns[index];
+}
+
+int localities_follow(struct localities *all, struct error *error)
+{
+	int err = 0, failed;
+
+	for (int i = 0; i < CS_MAX_NETNS; i++) {
+		struct locality *one = &all->one[i];
+
+		if (one->cookie &&
+		    (!is_wanted(all, i) || one->cookie != all->plane->abi.netns_cookie[i]))
+			stop(one, all->loop);
+		if (!is_wanted(all, i) || one->changes.fd >= 0)
+			continue;
+		if ((failed = start(one, all->loop, error))) {
+			one->again = true;
+			err = failed;
+		}
+	}
+	return err;
+}
+
+/*
+ * A namespace whose name went away lives for as long as somebody has a socket in it: that shall
+ * not be this daemon.  Who takes the pin meanwhile would have it for a namespace that is no more.
+ */
+static void leave_if_gone(struct locality *locality, struct loop *loop)
+{
+	const char *name = locality->plane->netns[locality->netns];
+	char pin[NETNS_NAME + 4];
+	struct netns_file file;
+	struct error unused;
+
+	if (!*name || locality->changes.fd < 0 ||
+	    (!netns_file(name, &file, &unused) && netns_same_file(&file, &locality->file)))
+		return;
+	log_line("network namespace %s is gone: what has its name then is not served before the "
+		 "configuration is read again",
+		 name);
+	stop(locality, loop);
+	locality->cookie = locality->plane->abi.netns_cookie[locality->netns];
+	plane_netns_pin(name, pin);
+	plane_unpin(locality->plane, pin);
+}
+
+void localities_again(struct localities *all)
+{
+	struct error error;
+
+	for (int i = 0; i < CS_MAX_NETNS; i++) {
+		struct locality *one = &all->one[i];
+
+		leave_if_gone(one, all->loop);
+		if (!one->again)
+			continue;
+		one->again = false;
+		if (one->changes.fd >= 0)
+			sync_or_say(one);
+		else if ((one->again = start(one, all->loop, &error)))
+			log_limited("%s", error.line);
+	}
 }

@@ -36,7 +36,7 @@ struct daemon {
 	struct loop loop;
 	struct workers *workers;
 	struct control control;
-	struct locality locality;
+	struct localities localities;
 	struct lease lease;
 	struct source signals, second;
 };
@@ -153,6 +153,7 @@ static int reload(struct control *control, struct error *error)
 {
 	struct daemon *daemon = (void *)((char *)control - offsetof(struct daemon, control));
 	_cleanup_free_ struct config *old = NULL;
+	struct error unwatched;
 	struct config *config;
 	int err = config_read(daemon->config_path, &config, error);
 
@@ -167,6 +168,8 @@ static int reload(struct control *control, struct error *error)
 	}
 	old = daemon->config;
 	daemon->config = config;
+	if (localities_follow(&daemon->localities, &unwatched))
+		log_line("%s", unwatched.line);
 	attach_configured(&daemon->plane, config, say_attached, NULL);
 	detach_removed(&daemon->plane, old, config, say_attached, NULL);
 	log_line("%s read again: %u service%s", daemon->config_path, config->count,
@@ -208,6 +211,12 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 	return err ? error_set(error, err, "signals: %s", strerror(-err)) : 0;
 }
 
+static int watch_addresses(struct daemon *daemon, struct error *error)
+{
+	localities_init(&daemon->localities, &daemon->plane, &daemon->loop);
+	return localities_follow(&daemon->localities, error);
+}
+
 static void second_passed(struct source *source, uint32_t events)
 {
 	struct daemon *daemon = (void *)((char *)source - offsetof(struct daemon, second));
@@ -217,7 +226,7 @@ static void second_passed(struct source *source, uint32_t events)
 	if (read(source->fd, &times, sizeof(times)) != sizeof(times))
 		return;
 	lease_renew(&daemon->lease);
-	locality_again(&daemon->locality);
+	localities_again(&daemon->localities);
 }
 
 /* What has to be done again and again; the workers are known. */
@@ -302,8 +311,7 @@ static int start(struct daemon *daemon, struct error *error)
 		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
 				   error);
 	if (!err)
-		err = locality_start(&daemon->locality, &daemon->plane, &daemon->loop, 0, "",
-				     error);
+		err = watch_addresses(daemon, error);
 	if (!err)
 		err = watch_time(daemon, error);
 	if (!err) {

@@ -8,7 +8,7 @@
  *   lines: what is new, and without what is gone, in one update
  *   prefixes that are gone, their number
  *
- * An address that stays keeps its slot in its line.  An update copies 8-byte words, so a program
+ * An address that stays keeps its slot in its line, or its place among the prefixes.  An update copies 8-byte words, so a program
  * that reads a line meanwhile finds each word old or new: those of what stays are both.
  */
 #include <arpa/inet.h>
@@ -359,7 +359,10 @@ static int place(struct sync *sync)
 	for (size_t i = 0; i < sync->want.count && !err; i++) {
 		const struct prefix *prefix = &sync->want.list[i];
 
-		if (prefix->bits != 128 || !put_in_line(sync, prefix))
+		/* One that found no room stays a prefix: a program that looks in the line before
+		 * it is there and in the prefixes when it is gone would miss it.
+		 */
+		if (prefix->bits != 128 || has(&sync->is, prefix) || !put_in_line(sync, prefix))
 			err = add(&sync->short_want, (const __u8 *)prefix->word, prefix->bits);
 	}
 	sort(&sync->short_want);

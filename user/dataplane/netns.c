@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -6,13 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "dataplane/netns.h"
 #include "dataplane/plane.h"
 
-#define DIR "/run/netns"
+#define NAMES "/run/netns"
 
 struct job {
 	int fd; /* of the namespace */
@@ -48,7 +50,7 @@ static int refused(const char *name, int err, struct error *error)
 	switch (err) {
 	case ENOENT:
 		return error_set(error, -ENOENT,
-				 "network namespace %s: there is no " DIR "/%s: ip netns add %s",
+				 "network namespace %s: there is no " NAMES "/%s: ip netns add %s",
 				 name, name, name);
 	case EPERM:
 		return error_set(error, -EPERM,
@@ -56,14 +58,49 @@ static int refused(const char *name, int err, struct error *error)
 				 "this process lacks: see PRIVILEGES in cidsteerd(8)",
 				 name);
 	case EINVAL:
-		return error_set(error, -EINVAL, DIR "/%s is no network namespace", name);
+		return error_set(error, -EINVAL, NAMES "/%s is no network namespace", name);
 	}
 	return error_set(error, -err, "network namespace %s: %s", name, strerror(err));
 }
 
+static void path_of(const char *name, char path[sizeof(NAMES "/") + NETNS_NAME])
+{
+	snprintf(path, sizeof(NAMES "/") + NETNS_NAME, NAMES "/%s", name);
+}
+
+int netns_file(const char *name, struct netns_file *file, struct error *error)
+{
+	char path[sizeof(NAMES "/") + NETNS_NAME];
+	struct stat status;
+
+	path_of(name, path);
+	if (stat(path, &status))
+		return refused(name, errno, error);
+	*file = (struct netns_file){ status.st_dev, status.st_ino };
+	return 0;
+}
+
+bool netns_same_file(const struct netns_file *one, const struct netns_file *other)
+{
+	return one->device == other->device && one->inode == other->inode;
+}
+
+void netns_each(void (*visit)(const char *name, void *arg), void *arg)
+{
+	DIR *dir = opendir(NAMES);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (netns_is_name(entry->d_name))
+			visit(entry->d_name, arg);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 int netns_run(const char *name, int (*run)(void *arg), void *arg, struct error *error)
 {
-	char path[sizeof(DIR "/") + NETNS_NAME];
+	char path[sizeof(NAMES "/") + NETNS_NAME];
 	struct job job = { .run = run, .arg = arg };
 	_cleanup_fd_ int fd = -1;
 	pthread_t thread;
@@ -71,7 +108,7 @@ int netns_run(const char *name, int (*run)(void *arg), void *arg, struct error *
 
 	if (!*name)
 		return run(arg);
-	snprintf(path, sizeof(path), DIR "/%s", name);
+	path_of(name, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return refused(name, errno, error);

@@ -28,6 +28,16 @@ int netns_run(const char *name, int (*run)(void *arg), void *arg, struct error *
 /* The cookie of a namespace (SO_NETNS_COOKIE).  Returns 0, or as netns_run(). */
 int netns_cookie(const char *name, __u64 *cookie, struct error *error);
 
+/* What a name leads to: as long as somebody is in the namespace it is nobody else's. */
+struct netns_file {
+	__u64 device, inode;
+};
+int netns_file(const char *name, struct netns_file *file, struct error *error);
+bool netns_same_file(const struct netns_file *one, const struct netns_file *other);
+
+/* Calls @visit for each name that there is. */
+void netns_each(void (*visit)(const char *name, void *arg), void *arg);
+
 /* A socket made in it, the caller's.  Returns a descriptor, or as netns_run(). */
 int netns_socket(const char *name, int family, int type, int protocol, struct error *error);
 
