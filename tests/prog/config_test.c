@@ -85,6 +85,10 @@ Test(config, a_mistake_is_named_with_file_line_and_reason)
 		  "interface \"\": a name has" },
 		{ "service \"a\" {\n" L "\ninterface = {\"sixteen-letters-\"}\n}", 3,
 		  "1 to 15 bytes" },
+		{ "service \"a\" {\n" L "\nnetns = \"\"\n}", 3, "netns \"\": a name has 1 to 47" },
+		{ "service \"a\" {\n" L "\nnetns = \"a/b\"\n}", 3, "netns \"a/b\": a name has" },
+		{ "service \"a\" { netns = \"r\" " L " }\nservice \"b\" { netns = \"r\" " L " }", 2,
+		  "service \"b\" listens on [::]:443, and so does service \"a\"" },
 		{ "server \"a\" { }", 1, "server" },
 		{ "service \"a\" {\n" L "\n", 3, "" },
 		{ "service \"a\" {\nlisten = {\"[::]:443\n", 3, "premature end" },
@@ -219,6 +223,7 @@ Test(config, what_is_not_said_has_its_default)
 	check(service->interface_count == 0 && service->uid == 0 && service->cid_len == 8 &&
 		      service->max_cids == 100000 && service->shared_table,
 	      "defaults");
+	check(!*service->netns, "netns");
 	free(config);
 }
 
@@ -250,6 +255,18 @@ Test(config, what_is_said_is_read)
 	check(two->uid == 0 && two->cid_len == 20 && two->max_cids == 1 && two->shared_table &&
 		      two->listen_count == 1,
 	      "service two");
+	free(config);
+}
+
+Test(config, an_address_may_be_in_two_namespaces)
+{
+	struct config *config = accepted("service \"a\" { " L " }\n"
+					 "service \"b\" { netns = \"red\" " L " }\n"
+					 "service \"c\" { netns = \"blue_1-2\" " L " }");
+
+	check(!strcmp(config->service[1].netns, "red") &&
+		      !strcmp(config->service[2].netns, "blue_1-2"),
+	      "names");
 	free(config);
 }
 

@@ -66,11 +66,6 @@ int attached_read(const struct plane *plane, struct attached **list, unsigned in
 	return 0;
 }
 
-bool attached_is_ours(const struct attached *at)
-{
-	return at->info.state == ATTACH_OURS || at->info.state == ATTACH_OTHER_NETNS;
-}
-
 const char *attached_mode(const struct attach_info *info)
 {
 	return info->mode == ATTACH_GENERIC ? "generic" : "native";

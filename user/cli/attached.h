@@ -21,8 +21,6 @@ struct attached {
 int attached_read(const struct plane *plane, struct attached **list, unsigned int *count,
 		  struct error *error);
 
-bool attached_is_ours(const struct attached *at);
-
 /* "native", "generic" */
 const char *attached_mode(const struct attach_info *info);
 

@@ -105,7 +105,7 @@ static int check_unused(const struct args *args, const struct view *view,
 	if (view_name_workers(view, text, sizeof(text)))
 		return fail(args, "still registered: %s; stop the server, or use --force", text);
 	for (unsigned int i = 0; i < count; i++) {
-		if (attached_is_ours(&attached[i]))
+		if (attach_is_ours(&attached[i].info))
 			return fail(args,
 				    "attached to %s: run cidsteer detach %s%s%s first, or use "
 				    "--force",
@@ -134,7 +134,7 @@ static int unload_view(const struct args *args, const struct view *view)
 		return fail(args, "%s", error.line);
 	result = check_unused(args, view, attached, count);
 	for (unsigned int i = 0; i < count && !result; i++) {
-		if (!attached_is_ours(&attached[i]))
+		if (!attach_is_ours(&attached[i].info))
 			continue;
 		if (take_off(view, &attached[i], &error))
 			result = fail(args, "%s", error.line);

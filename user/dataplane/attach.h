@@ -97,6 +97,19 @@ void attach_upgrade(const struct plane *plane, bool upgraded,
 void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
 		    void (*say)(const char *line, bool failed, void *arg), void *arg);
 
+/* Puts the place's program where another of ours is.  Returns 0 or a negative errno. */
+int attach_replace(const struct attach_place *place, const char *interface,
+		   struct attach_info *info, struct error *error);
+
+/* Is it cs_xdp over the pinned maps, for whichever network namespace? */
+bool attach_is_ours(const struct attach_info *info);
+
+/* One that this process may not look at: neither pinned nor opened by its id. */
+bool attach_is_hidden(const struct attach_info *info);
+
+/* Removes pins of programs that no interface of this network namespace has any more. */
+void attach_tidy(const struct plane *plane);
+
 /* Takes cs_xdp off, nobody else's.  Returns 0, -ENODEV, or -ENOENT (it is not there). */
 int detach_interface(const struct attach_place *place, const char *interface, struct error *error);
 

@@ -8,8 +8,9 @@
  *   lines: what is new, and without what is gone, in one update
  *   prefixes that are gone, their number
  *
- * An address that stays keeps its slot in its line, or its place among the prefixes.  An update copies 8-byte words, so a program
- * that reads a line meanwhile finds each word old or new: those of what stays are both.
+ * An address that stays keeps its slot in its line, or its place among the prefixes.  An update
+ * copies 8-byte words, so a program that reads a line meanwhile finds each word old or new: those
+ * of what stays are both.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
