@@ -162,6 +162,10 @@ is "detach takes it off" "$(cidsteer detach s0 --netns red --force; id_at red)" 
 like "attach puts it back" "$(cidsteer attach s0 --netns red)" "^s0: attached, native"
 like "a namespace without a service has no program" "$(cidsteer attach c0 --netns cr 2>&1)" \
 	"^cidsteer: attach: c0: no service is in network namespace cr: cidsteer load, or cidsteer reload"
+like "from inside its name is asked for" "$(DAEMON_NS=red cidsteer attach lo 2>&1)" \
+	"^cidsteer: attach: lo: services name this network namespace: use --netns NAME"
+like "the daemon's program is for its own namespace" "$(DAEMON_NS=cr cidsteer attach c0 2>&1)" \
+	"^cidsteer: attach: c0: no service is in this network namespace: cidsteer load"
 like "one that is not there is named" "$(cidsteer attach c0 --netns green 2>&1)" \
 	"^cidsteer: attach: network namespace green: there is no /run/netns/green: ip netns add green"
 

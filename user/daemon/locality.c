@@ -131,9 +131,12 @@ static void leave_if_gone(struct locality *locality, struct loop *loop)
 	char pin[NETNS_NAME + 4];
 	struct netns_file file;
 	struct error unused;
+	int err;
 
-	if (!*name || locality->changes.fd < 0 ||
-	    (!netns_file(name, &file, &unused) && netns_same_file(&file, &locality->file)))
+	if (!*name || locality->changes.fd < 0)
+		return;
+	err = netns_file(name, &file, &unused);
+	if (err ? err != -ENOENT : netns_same_file(&file, &locality->file))
 		return;
 	log_line("network namespace %s is gone: what has its name then is not served before the "
 		 "configuration is read again",

@@ -319,11 +319,16 @@ static int attach_here(const struct attach_place *place, const char *interface,
 	ifindex = find_interface(interface, error);
 	if (ifindex < 0)
 		return ifindex;
+	if (place->xdp < 0 && place->index > 0 && !*place->netns)
+		return error_set(error, -EINVAL,
+				 "%s: services name this network namespace: use --netns NAME",
+				 interface);
 	if (place->xdp < 0)
 		return error_set(error, -ENOENT,
-				 "%s: no service is in network namespace %s: cidsteer load, or "
+				 "%s: no service is in %snetwork namespace%s%s: cidsteer load, or "
 				 "cidsteer reload",
-				 interface, place->netns);
+				 interface, *place->netns ? "" : "this ", *place->netns ? " " : "",
+				 place->netns);
 	if (info->state == ATTACH_FOREIGN_MAPS)
 		return attach_refused(interface, -EBUSY, info, error);
 	if (info->state == ATTACH_OTHER_NETNS)
@@ -402,9 +407,8 @@ int attach_enter(struct attach_place *place, const struct plane *plane, const ch
 	if (err)
 		return err;
 	place->index = find_index(plane, place->cookie);
-	if (place->index < 0 && !*netns)
-		place->index = 0; /* a plane that was loaded elsewhere, as ever */
-	if (place->index < 0)
+	/* Detaching is possible all the same. */
+	if (place->index < 0 || (place->index && !*netns))
 		return 0;
 	plane_netns_pin(place->index ? netns : "", pin);
 	place->xdp = plane_open_pin(plane, pin);

@@ -258,13 +258,15 @@ struct sync {
 
 static int read_lines(struct sync *sync)
 {
-	for (__u32 i = 0; i < CS_LOCAL_LINES; i++) {
-		__u32 line = sync->netns * CS_LOCAL_LINES + i;
+	__u32 before = sync->netns * CS_LOCAL_LINES - 1, last, count = CS_LOCAL_LINES;
+	__u32 keys[CS_LOCAL_LINES];
 
-		if (bpf_map_lookup_elem(sync->plane->map[PLANE_LOCALS], &line, &sync->was[i]))
-			return -errno;
-	}
-	return 0;
+	/* An array's batch ends with ENOENT behind its last element. */
+	if (bpf_map_lookup_batch(sync->plane->map[PLANE_LOCALS], sync->netns ? &before : NULL,
+				 &last, keys, sync->was, &count, NULL) &&
+	    errno != ENOENT)
+		return -errno;
+	return count == CS_LOCAL_LINES && keys[0] == sync->netns * CS_LOCAL_LINES ? 0 : -EIO;
 }
 
 static int read_prefixes(struct sync *sync)
