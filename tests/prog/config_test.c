@@ -97,6 +97,10 @@ Test(config, a_mistake_is_named_with_file_line_and_reason)
 		  "interface \"\": a name has" },
 		{ "service \"a\" {\n" L "\ninterface = {\"sixteen-letters-\"}\n}", 3,
 		  "1 to 15 bytes" },
+		{ "service \"a\" {\n" L "\nnetns = \"\"\n}", 3, "netns \"\": a name has 1 to 47" },
+		{ "service \"a\" {\n" L "\nnetns = \"a/b\"\n}", 3, "netns \"a/b\": a name has" },
+		{ "service \"a\" { netns = \"r\" " L " }\nservice \"b\" { netns = \"r\" " L " }", 2,
+		  "service \"b\" listens on [::]:443, and so does service \"a\"" },
 		{ "server \"a\" { }", 1, "server" },
 		{ "service \"a\" {\n" L "\n", 3, "" },
 		{ "service \"a\" {\nlisten = {\"[::]:443\n", 3, "premature end" },
@@ -235,6 +239,7 @@ Test(config, what_is_not_said_has_its_default)
 		      service->not_quic == CS_POLICY_QUIC &&
 		      service->small_initial == CS_POLICY_HASH,
 	      "policies");
+	check(!*service->netns, "netns");
 	free(config);
 }
 
@@ -304,6 +309,18 @@ Test(config, each_policy_is_read)
 		      service->not_quic, service->small_initial);
 		free(config);
 	}
+}
+
+Test(config, an_address_may_be_in_two_namespaces)
+{
+	struct config *config = accepted("service \"a\" { " L " }\n"
+					 "service \"b\" { netns = \"red\" " L " }\n"
+					 "service \"c\" { netns = \"blue_1-2\" " L " }");
+
+	check(!strcmp(config->service[1].netns, "red") &&
+		      !strcmp(config->service[2].netns, "blue_1-2"),
+	      "names");
+	free(config);
 }
 
 /* Files of random pieces end with a configuration or with a line, never otherwise. */

@@ -175,6 +175,27 @@ static void judge_table(struct status_service *service)
 			     NUMBER(routes), NUMBER(max));
 }
 
+static void judge_lease(const struct view *view, struct status_service *service)
+{
+	if (view_drops(service->view) && !view->lease_ns)
+		findings_add(&service->findings, WORD_DEGRADED,
+			     "start cidsteerd, if it does not run; it begins after five seconds",
+			     "nothing is dropped: the lease that the daemon renews has run out");
+}
+
+static void judge_netns(const struct view *view, struct status_service *service)
+{
+	__u32 netns = view_netns(service->view);
+
+	if (netns && !view_is_open(view, netns))
+		findings_add(
+			&service->findings, WORD_DEGRADED,
+			"when the name is there again and the old workers are not: cidsteer "
+			"reload",
+			"its network namespace has no name any more, or cannot be entered: its "
+			"interfaces and groups are not looked at");
+}
+
 void findings_of_service(const struct view *view, struct status_service *service)
 {
 	count_workers(view, service);
@@ -182,6 +203,8 @@ void findings_of_service(const struct view *view, struct status_service *service
 	judge_listeners(view, service);
 	judge_trains(view, service);
 	judge_table(service);
+	judge_lease(view, service);
+	judge_netns(view, service);
 }
 
 void findings_of_interfaces(struct status *status)
@@ -190,7 +213,14 @@ void findings_of_interfaces(struct status *status)
 
 	for (unsigned int i = 0; i < status->attached_count; i++) {
 		const struct attached *at = &status->attached[i];
+		const char *option = *at->netns ? " --netns " : "";
 
+		if (at->info.state == ATTACH_OTHER_NETNS) {
+			snprintf(action, sizeof(action), "cidsteer attach %s%s%s", at->name, option,
+				 at->netns);
+			findings_add(&status->findings, WORD_DEGRADED, action,
+				     "%s has the cs_xdp of another network namespace", at->name);
+		}
 		if (at->info.state != ATTACH_FOREIGN_MAPS)
 			continue;
 		snprintf(action, sizeof(action),
