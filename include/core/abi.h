@@ -163,6 +163,8 @@ _Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
 #define CS_WORKER_DRAINING 3 /* keeps those that it has */
 #define CS_WORKER_DEAD 4     /* is being reaped */
 
+#define CS_WORKER_GRO 1 /* of flags: a socket had UDP_GRO when it registered */
+
 #define CS_TARGET_SOCKET 0 /* index is the worker's first slot in cs_sockets */
 
 /* Value of cs_workers: who owns a connection, and where its packets go. */
@@ -174,7 +176,7 @@ struct cs_worker {
 	__u32 index;
 	__u16 usage; /* its line in the service's usage map */
 	__u8 slots;  /* that it has in cs_sockets, from @index on */
-	__u8 pad;    /* must be zero */
+	__u8 flags;  /* CS_WORKER_GRO */
 	__u32 pid;   /* for people and for a restarted daemon; 0: not known */
 	__u32 token; /* by which the server names the generation */
 	__u64 start; /* start time of @pid in clock ticks since boot (proc(5), stat field 22) */

@@ -19,7 +19,7 @@ struct args {
 	const char *control; /* socket */
 	bool json;
 	bool force;
-	const char *mode, *service, *hex, *pcap, *packet, *cid; /* NULL: not given */
+	const char *mode, *service, *hex, *pcap, *packet, *cid, *netns; /* NULL: not given */
 	char **operand;
 	int operands;
 };

@@ -25,6 +25,7 @@ enum option_id {
 	OPTION_MODE,
 	OPTION_SERVICE,
 	OPTION_HEX,
+	OPTION_NETNS,
 	OPTION_PCAP,
 	OPTION_PACKET,
 	OPTION_CID,
@@ -49,6 +50,7 @@ static const struct option_row {
 	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
+	{ "netns", "NAME", "the interface is in this network namespace (ip netns)", OPTION_NETNS },
 	{ "hex", "PACKET", "an Ethernet frame or an IP packet", OPTION_HEX },
 	{ "pcap", "FILE", "a packet of this pcap or pcapng file", OPTION_PCAP },
 	{ "packet", "N", "which, from 1 on: 1", OPTION_PACKET },
@@ -68,10 +70,10 @@ static const struct command {
 	  cmd_load },
 	{ "unload", "[--force]", "take away everything that load has pinned", BIT(OPTION_FORCE), 0,
 	  cmd_unload },
-	{ "attach", "IFACE [--mode MODE]", "put the XDP program on an interface", BIT(OPTION_MODE),
-	  1, cmd_attach },
-	{ "detach", "IFACE [--force]", "take the XDP program off an interface", BIT(OPTION_FORCE),
-	  1, cmd_detach },
+	{ "attach", "IFACE [--mode MODE]", "put the XDP program on an interface",
+	  BIT(OPTION_MODE) | BIT(OPTION_NETNS), 1, cmd_attach },
+	{ "detach", "IFACE [--force]", "take the XDP program off an interface",
+	  BIT(OPTION_FORCE) | BIT(OPTION_NETNS), 1, cmd_detach },
 	{ "status", "", "say of each service whether it is steered, and if not, why", 0, 0,
 	  cmd_status },
 	{ "workers", "", "list the registered workers", 0, 0, cmd_workers },
@@ -195,6 +197,9 @@ static void take_option(struct args *args, int id)
 		break;
 	case OPTION_SERVICE:
 		args->service = optarg;
+		break;
+	case OPTION_NETNS:
+		args->netns = optarg;
 		break;
 	case OPTION_HEX:
 		args->hex = optarg;

@@ -123,6 +123,17 @@ static int check_interface(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+static int check_netns(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *name = cfg_opt_getnstr(opt, 0);
+
+	if (netns_is_name(name))
+		return 0;
+	cfg_error(cfg, "netns \"%s\": a name has 1 to %d letters, digits, '-' or '_'", name,
+		  NETNS_NAME - 1);
+	return -1;
+}
+
 /* -ENOENT: there is no such user, and what else errno says: that could not be found out. */
 static int find_user(const char *name, __u32 *uid)
 {
@@ -236,8 +247,9 @@ static __u8 take_policy(cfg_t *from, const char *option)
 
 static int take_service(cfg_t *from, struct config_service *to)
 {
-	const char *user = cfg_getstr(from, "user");
+	const char *user = cfg_getstr(from, "user"), *netns = cfg_getstr(from, "netns");
 
+	snprintf(to->netns, sizeof(to->netns), "%s", netns ? netns : "");
 	memcpy(to->name, cfg_title(from), strlen(cfg_title(from)));
 	to->line = from->line;
 	to->listen_count = cfg_size(from, "listen");
@@ -261,6 +273,8 @@ static int take_service(cfg_t *from, struct config_service *to)
 static bool same_listener(const struct config_service *a, const struct config_service *b,
 			  char text[ADDRESS_TEXT])
 {
+	if (strcmp(a->netns, b->netns))
+		return false;
 	for (unsigned int i = 0; i < a->listen_count; i++) {
 		for (unsigned int j = 0; j < b->listen_count; j++) {
 			if (memcmp(&a->listen[i], &b->listen[j], sizeof(a->listen[i])))
@@ -309,6 +323,7 @@ static cfg_t *make_parser(void)
 	static cfg_opt_t service[] = {
 		CFG_STR_LIST("listen", "{}", CFGF_NONE),
 		CFG_STR_LIST("interface", "{}", CFGF_NONE),
+		CFG_STR("netns", NULL, CFGF_NONE),
 		CFG_STR("user", NULL, CFGF_NONE),
 		CFG_INT("cid_length", DEFAULT_CID_LENGTH, CFGF_NONE),
 		CFG_INT("max_cids", DEFAULT_MAX_CIDS, CFGF_NONE),
@@ -333,6 +348,7 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service", check_title);
 	cfg_set_validate_func(cfg, "service|listen", check_listen);
 	cfg_set_validate_func(cfg, "service|interface", check_interface);
+	cfg_set_validate_func(cfg, "service|netns", check_netns);
 	cfg_set_validate_func(cfg, "service|user", check_user);
 	cfg_set_validate_func(cfg, "service|cid_length", check_cid_length);
 	cfg_set_validate_func(cfg, "service|max_cids", check_max_cids);

@@ -263,13 +263,15 @@ int plane_pin_all(const struct plane *plane)
 	return err;
 }
 
-/* One of the two is always there.  A bpffs takes no name with a dot. */
+/* One of the two is always there.  A bpffs takes no name with a dot; xdp-NAME is made as xdp_new,
+ * since NAME_new may be another's.
+ */
 int plane_repin(const struct plane *plane, int fd, const char *name)
 {
 	char path[PLANE_PATH], new[PLANE_PATH + 4];
 
 	pin_path(plane, name, path);
-	snprintf(new, sizeof(new), "%s_new", path);
+	snprintf(new, sizeof(new), "%s/%.*s_new", plane->dir, (int)strcspn(name, "-"), name);
 	unlink(new); /* of a daemon that was killed here */
 	if (bpf_obj_pin(fd, new))
 		return -errno;
@@ -301,6 +303,7 @@ int plane_unpin_all(const struct plane *plane)
 	err = plane_unpin(plane, "explain_new") ?: err;
 	err = plane_unpin(plane, "xdp_new") ?: err;
 	err = plane_tidy_xdp(plane, NULL, 0) ?: err;
+	err = namespaces_unpin_all(plane) ?: err;
 	err = plane_inner_unpin_all(plane) ?: err;
 	err = plane_unpin(plane, "xdp") ?: err;
 	return plane_unpin(plane, "explain") ?: err;
