@@ -74,7 +74,7 @@ $(B)/cidsteerd: $(call objs,$(wildcard user/daemon/*.c) $(COMMON) $(PLANE))
 
 $(B)/cidsteer: $(call objs,$(wildcard user/cli/*.c) $(COMMON) $(PLANE))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -lpcap -o $@
 
 LIB_OBJ := $(patsubst %.c,$(B)/obj/pic/%.o,$(LIB_SRC))
 
@@ -175,6 +175,7 @@ soak: all examples $(TOOLS) edition ## reloads, deaths, restarts, upgrades under
 	TIMES=10 scripts/selftest 24
 
 test: setup-examples ## everything: installs what is missing, then unit, prog, selftest
+	@scripts/setup browser || echo "no chromium is to be had here: selftests/26-chromium.sh will be skipped"
 	+$(MAKE) --no-print-directory all examples
 	+$(MAKE) --no-print-directory unit prog selftest
 

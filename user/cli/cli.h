@@ -19,7 +19,8 @@ struct args {
 	const char *control; /* socket */
 	bool json;
 	bool force;
-	const char *mode, *service, *hex, *netns; /* NULL: not given */
+	/* NULL: not given */
+	const char *mode, *service, *netns, *hex, *pcap, *packet, *cid;
 	char **operand;
 	int operands;
 };

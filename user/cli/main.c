@@ -26,6 +26,9 @@ enum option_id {
 	OPTION_SERVICE,
 	OPTION_HEX,
 	OPTION_NETNS,
+	OPTION_PCAP,
+	OPTION_PACKET,
+	OPTION_CID,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -49,6 +52,9 @@ static const struct option_row {
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
 	{ "netns", "NAME", "the interface is in this network namespace (ip netns)", OPTION_NETNS },
 	{ "hex", "PACKET", "an Ethernet frame or an IP packet", OPTION_HEX },
+	{ "pcap", "FILE", "a packet of this pcap or pcapng file", OPTION_PCAP },
+	{ "packet", "N", "which, from 1 on: 1", OPTION_PACKET },
+	{ "cid", "CID", "packets with this DCID", OPTION_CID },
 	{ "help", NULL, "print this", OPTION_HELP },
 	{ "version", NULL, "print the version", OPTION_VERSION },
 };
@@ -81,8 +87,11 @@ static const struct command {
 	{ "counters", "", "print what the programs counted", 0, 0, cmd_counters },
 	{ "lookup", "CID [--service NAME]", "find the worker that issued a connection ID",
 	  BIT(OPTION_SERVICE), 1, cmd_lookup },
-	{ "explain", "--hex PACKET", "say where a packet would go and why; counts nothing",
-	  BIT(OPTION_HEX), 0, cmd_explain },
+	{ "explain", "--hex PACKET | --pcap FILE [--packet N] | --cid CID [--service NAME]",
+	  "say where a packet would go and why; counts nothing",
+	  BIT(OPTION_HEX) | BIT(OPTION_PCAP) | BIT(OPTION_PACKET) | BIT(OPTION_CID) |
+		  BIT(OPTION_SERVICE),
+	  0, cmd_explain },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -124,6 +133,15 @@ static void print_option(const struct option_row *row)
 	printf("  %-18s %s\n", left, row->help);
 }
 
+/* What has a long synopsis has its help on a line of its own. */
+static void print_command(const struct command *command)
+{
+	if (strlen(command->synopsis) <= 23)
+		printf("  %-9s%-23s %s\n", command->name, command->synopsis, command->help);
+	else
+		printf("  %-9s%s\n%35s%s\n", command->name, command->synopsis, "", command->help);
+}
+
 static int print_help(const struct command *command)
 {
 	unsigned int shown = EVERYWHERE | (command ? command->options : ~0u);
@@ -134,8 +152,7 @@ static int print_help(const struct command *command)
 	else
 		printf("usage: cidsteer [options] command\n\n");
 	for (size_t i = 0; i < COMMANDS && !command; i++)
-		printf("  %-9s%-23s %s\n", commands[i].name, commands[i].synopsis,
-		       commands[i].help);
+		print_command(&commands[i]);
 	if (!command)
 		putchar('\n');
 	for (size_t i = 0; i < OPTION_ROWS; i++) {
@@ -186,6 +203,15 @@ static void take_option(struct args *args, int id)
 		break;
 	case OPTION_HEX:
 		args->hex = optarg;
+		break;
+	case OPTION_PCAP:
+		args->pcap = optarg;
+		break;
+	case OPTION_PACKET:
+		args->packet = optarg;
+		break;
+	case OPTION_CID:
+		args->cid = optarg;
 		break;
 	}
 }
