@@ -38,6 +38,13 @@ for to in 10.9.1.1 fd09:1::1; do
 	ip -n client route add default via $to || bail "routes"
 	ip -n client neigh replace $to lladdr "$mac" dev c0 nud permanent || bail "neighbours"
 done
+# Nor does the server have to ask who the client is: its answers by ARP would be counted, too.
+peer=$(ip -n client -j link show c0 | sed -n 's/.*"address":"\([^"]*\)".*/\1/p')
+for n in 2 3 4 5 6 7 8 9; do
+	for to in 10.9.1.$n fd09:1::$n; do
+		ip -n server neigh replace $to lladdr "$peer" dev s0 nud permanent || bail "neighbours"
+	done
+done
 in_ns host nft -f - <<END || bail "nft"
 table inet arrived {
 	counter got { }
@@ -137,7 +144,7 @@ seen()
 	echo "h3 $(($(counter xdp h3 seen) - h3_before)), others $(($(counter xdp - not_ours) - others_before))"
 }
 
-check "the maps say what the routing table says" agree
+check "the maps say what the routing table says" wait_for agree
 
 # ---- what is forwarded ----------------------------------------------------------------------
 begin

@@ -252,8 +252,7 @@ struct sync {
 	struct prefixes short_want; /* for cs_prefixes */
 	struct prefixes is;	    /* that cs_prefixes has */
 	struct cs_ports ports;
-	size_t refused; /* prefixes without room */
-	struct prefix first_refused;
+	struct prefixes late, refused; /* those without room, at first and at last */
 };
 
 static int read_lines(struct sync *sync)
@@ -380,23 +379,23 @@ static struct cs_prefix key_of(const struct sync *sync, const struct prefix *pre
 	return key;
 }
 
-static int add_prefixes(struct sync *sync)
+/* What is there already is not written again: full is full, also for that, before Linux 6.13. */
+static int add_prefixes(struct sync *sync, const struct prefixes *from, struct prefixes *refused)
 {
 	__u32 nothing = 0;
+	int err = 0;
 
-	sync->refused = 0;
-	for (size_t i = 0; i < sync->short_want.count; i++) {
-		const struct prefix *prefix = &sync->short_want.list[i];
+	for (size_t i = 0; i < from->count && !err; i++) {
+		const struct prefix *prefix = &from->list[i];
 		struct cs_prefix key = key_of(sync, prefix);
 
-		if (!bpf_map_update_elem(sync->plane->map[PLANE_PREFIXES], &key, &nothing, BPF_ANY))
+		if (has(&sync->is, prefix) ||
+		    !bpf_map_update_elem(sync->plane->map[PLANE_PREFIXES], &key, &nothing, BPF_ANY))
 			continue;
-		if (errno != ENOSPC)
-			return -errno;
-		if (!sync->refused++)
-			sync->first_refused = *prefix;
+		err = errno == ENOSPC ? add(refused, (const __u8 *)prefix->word, prefix->bits) :
+					-errno;
 	}
-	return 0;
+	return err;
 }
 
 static int remove_prefixes(struct sync *sync)
@@ -411,10 +410,8 @@ static int remove_prefixes(struct sync *sync)
 	return 0;
 }
 
-static int write_number(struct sync *sync)
+static int write_number(struct sync *sync, __u32 number)
 {
-	__u32 number = sync->short_want.count - sync->refused;
-
 	if (sync->ports.prefixes == number)
 		return 0;
 	sync->ports.prefixes = number;
@@ -439,31 +436,34 @@ static int write_lines(struct sync *sync)
 
 static int write_maps(struct sync *sync)
 {
-	int err = add_prefixes(sync);
+	size_t wanted = sync->short_want.count;
+	int err = add_prefixes(sync, &sync->short_want, &sync->late);
 
-	/* None of those that stay, if there were any, is needed by then: the lines have them. */
-	if (!err && sync->short_want.count > sync->refused)
-		err = write_number(sync);
+	if (!err && wanted > sync->late.count)
+		err = write_number(sync, wanted - sync->late.count);
 	if (!err)
 		err = write_lines(sync);
 	if (!err)
 		err = remove_prefixes(sync);
 	/* There is room now where what is gone was. */
-	if (!err && sync->refused)
-		err = add_prefixes(sync);
-	return err ?: write_number(sync);
+	if (!err)
+		err = add_prefixes(sync, &sync->late, &sync->refused);
+	return err ?: write_number(sync, wanted - sync->refused.count);
 }
 
 static void write_note(const struct sync *sync, struct error *note)
 {
-	const __u8 *ip = (const __u8 *)sync->first_refused.word;
-	struct cs_addr addr = {};
-	unsigned int bits = sync->first_refused.bits;
+	const struct prefix *first = sync->refused.list;
 	char text[INET6_ADDRSTRLEN];
+	struct cs_addr addr = {};
+	unsigned int bits;
+	const __u8 *ip;
 
 	note->line[0] = '\0';
-	if (!sync->refused)
+	if (!first)
 		return;
+	ip = (const __u8 *)first->word;
+	bits = first->bits;
 	memcpy(addr.ip, ip, sizeof(addr.ip));
 	if (address_is_ipv4(&addr)) {
 		inet_ntop(AF_INET, ip + 12, text, sizeof(text));
@@ -475,7 +475,7 @@ static void write_note(const struct sync *sync, struct error *note)
 		note, 0,
 		"%s/%u and %zu more are not taken for local at XDP: there is room for %u prefixes, "
 		"and for 4 addresses in each of %u lines; their packets are routed at the socket",
-		text, bits, sync->refused - 1, CS_MAX_PREFIXES, CS_LOCAL_LINES);
+		text, bits, sync->refused.count - 1, CS_MAX_PREFIXES, CS_LOCAL_LINES);
 }
 
 /* What the kernel lists while entries go may lack one that stays: what goes is missing in two. */
@@ -510,6 +510,8 @@ int locals_sync(const struct plane *plane, __u32 netns, int fd, struct error *no
 	free(sync->want.list);
 	free(sync->short_want.list);
 	free(sync->is.list);
+	free(sync->late.list);
+	free(sync->refused.list);
 	return err ? error_set(error, err, "local addresses: %s", strerror(-err)) : 0;
 }
 
