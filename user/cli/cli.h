@@ -20,6 +20,7 @@ struct args {
 	bool json;
 	bool force;
 	const char *mode, *service, *hex, *pcap, *packet, *cid; /* NULL: not given */
+	const char *reason, *worker, *rate, *count;
 	char **operand;
 	int operands;
 };
@@ -37,6 +38,8 @@ int cmd_workers(const struct args *args);
 int cmd_counters(const struct args *args);
 int cmd_lookup(const struct args *args);
 int cmd_explain(const struct args *args);
+int cmd_trace(const struct args *args);
+int cmd_report(const struct args *args);
 int cmd_drain(const struct args *args);
 int cmd_expel(const struct args *args);
 int cmd_reload(const struct args *args);
