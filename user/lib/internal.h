@@ -91,6 +91,12 @@ static inline bool is_connected(const struct cidsteer *handle)
 	return handle->control >= 0 && !handle->registering;
 }
 
+/* May a call return this that a daemon says: up to @most, or a negative errno? */
+static inline bool is_result(int32_t result, int32_t most)
+{
+	return result <= most && result >= -4095;
+}
+
 /* ---- link.c: each returns 0 or a negative errno -----------------------------------------------
  */
 int link_connect(struct cidsteer *handle, int timeout_ms);

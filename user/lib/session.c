@@ -210,7 +210,7 @@ static int take_registered(struct cidsteer *handle, const struct cs_msg_register
 static int take_refused(struct cidsteer *handle, struct cs_msg_refused *answer)
 {
 	answer->line[sizeof(answer->line) - 1] = '\0';
-	return say(handle, answer->error < 0 ? answer->error : -EPROTO, answer->line);
+	return say(handle, is_result(answer->error, -1) ? answer->error : -EPROTO, answer->line);
 }
 
 /* Of REGISTER.  With an error the connection is of no more use. */
@@ -379,6 +379,8 @@ int session_open(struct cidsteer *handle)
 
 static int take_done(struct cidsteer *handle, const struct cs_msg_done *done)
 {
+	if (!is_result(done->result, 0))
+		return -EPROTO;
 	handle->done = done->head.serial;
 	handle->done_result = done->result;
 	if (done->head.serial == handle->ready_serial) {
