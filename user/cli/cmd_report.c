@@ -175,23 +175,28 @@ static void recording_print(const struct view *view, const struct recording *rec
 		record_print(view, &recording->record[i], true);
 }
 
-/* "rx 256, tx 256" */
+static void print_value(const char *name, const json_t *value)
+{
+	if (json_is_string(value))
+		printf("%s %s", name, json_string_value(value));
+	else if (json_is_integer(value))
+		printf("%s %lld", name, (long long)json_integer_value(value));
+	else if (json_is_boolean(value))
+		printf("%s %s", name, json_is_true(value) ? "on" : "off");
+	else
+		printf("%s -", name);
+}
+
+/* "rx 256, tx 256", without what is an object itself. */
 static void print_members(json_t *json)
 {
-	const char *name, *separator = "";
-	json_t *value;
+	const char *separator = "";
 
-	json_object_foreach(json, name, value)
-	{
-		printf("%s%s ", separator, name);
-		if (json_is_string(value))
-			printf("%s", json_string_value(value));
-		else if (json_is_integer(value))
-			printf("%lld", (long long)json_integer_value(value));
-		else if (json_is_boolean(value))
-			printf("%s", json_is_true(value) ? "on" : "off");
-		else
-			printf("-");
+	for (void *at = json_object_iter(json); at; at = json_object_iter_next(json, at)) {
+		if (json_is_object(json_object_iter_value(at)))
+			continue;
+		printf("%s", separator);
+		print_value(json_object_iter_key(at), json_object_iter_value(at));
 		separator = ", ";
 	}
 	putchar('\n');
@@ -199,36 +204,26 @@ static void print_members(json_t *json)
 
 static void print_lines(json_t *json)
 {
-	const char *name;
-	json_t *value;
-
-	json_object_foreach(json, name, value)
-		printf("%s: %s\n", name, json_is_string(value) ? json_string_value(value) : "-");
+	for (void *at = json_object_iter(json); at; at = json_object_iter_next(json, at)) {
+		print_value(json_object_iter_key(at), json_object_iter_value(at));
+		putchar('\n');
+	}
 }
 
-/* A line for each of these, and one for what is in it. */
-static void print_list(json_t *list)
+/* A line for each of these, and one for each object that is in it. */
+static void print_list(const json_t *list)
 {
-	const char *name;
-	json_t *entry, *value;
-	size_t i;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		json_t *entry = json_array_get(list, i);
 
-	json_array_foreach(list, i, entry)
-	{
-		json_t *plain = json_object();
+		print_members(entry);
+		for (void *at = json_object_iter(entry); at;
+		     at = json_object_iter_next(entry, at)) {
+			json_t *value = json_object_iter_value(at);
 
-		json_object_foreach(entry, name, value)
-		{
-			if (!json_is_object(value))
-				json_object_set(plain, name, value);
-		}
-		print_members(plain);
-		json_decref(plain);
-		json_object_foreach(entry, name, value)
-		{
-			if (!json_is_object(value) || !json_object_size(value))
+			if (!json_object_size(value))
 				continue;
-			printf("    %s: ", name);
+			printf("    %s: ", json_object_iter_key(at));
 			print_members(value);
 		}
 	}
