@@ -3,13 +3,9 @@
  * The two hooks: parse, decide, act, count.
  */
 #include "xdp.bpf.h"
+#include "watch.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* Listener that an instance of cs_reuseport serves: told, never looked up, because DNAT may
- * have altered the address that XDP saw.
- */
-const volatile struct cs_listener cs_listener = {};
 
 /* A daemon that is there knows who serves.  Without one a server may have been started anew,
  * unknown to us, whose packets would be dropped.
@@ -26,11 +22,16 @@ SEC("xdp")
 int cs_xdp(struct xdp_md *ctx)
 {
 	struct cs_verdict verdict;
+	__u32 reason, drop;
 	int dropped;
 
 	frame_verdict(ctx, &verdict);
 	dropped = verdict.drop && lease_is_valid();
+	reason = dropped ? verdict.drop : verdict.reason;
+	drop = dropped ? 0 : verdict.drop;
 	cs_count(CS_HOOK_XDP, &verdict, dropped);
+	if (cs_is_watched(reason, drop))
+		cs_watch_xdp(ctx, reason, drop, dropped ? 0 : verdict.worker, verdict.routed);
 	return dropped ? XDP_DROP : XDP_PASS;
 }
 
@@ -38,11 +39,7 @@ int cs_xdp(struct xdp_md *ctx)
 SEC("sk_reuseport")
 int cs_reuseport(struct sk_reuseport_md *md)
 {
-	struct cs_listener listener = {
-		.service = cs_listener.service,
-		.listener = cs_listener.listener,
-		.position = cs_listener.position,
-	};
+	struct cs_listener listener = this_listener();
 	struct cs_packet packet = { .md = md };
 	struct cs_verdict verdict;
 	__u32 slot;
@@ -58,5 +55,7 @@ int cs_reuseport(struct sk_reuseport_md *md)
 			verdict.reason = CS_C_no_socket;
 	}
 	cs_count(CS_HOOK_REUSEPORT, &verdict, 0);
+	if (cs_is_watched(verdict.reason, verdict.drop))
+		cs_watch_socket(md, verdict.reason, verdict.drop, verdict.worker, verdict.routed);
 	return SK_PASS;
 }

@@ -27,6 +27,8 @@ CONFIG=$WORK/cidsteer.conf
 DAEMON_LOG=$WORK/daemon.log
 # shellcheck disable=SC2034 # for the scripts
 PYTHON=$(command -v /usr/bin/python3 python3 | head -1) # not a slow wrapper, where there is one
+PROTOCOL=$(sed -n 's/^#define CS_PROTOCOL_VERSION //p' "$TOP/user/common/protocol.h")
+export PROTOCOL # for what speaks to the daemon without the library
 PATIENCE=10		     # seconds after which what is waited for counts as missing
 
 # ---- a world of its own ---------------------------------------------------------------------

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/status.h"
 #include "common/cleanup.h"
 
@@ -259,6 +260,21 @@ static json_t *status_json(const struct status *status)
 		(json_int_t)(status->view ? (status->view->lease_ns + 999999999) / 1000000000 : 0),
 		"services", services, "interfaces", interfaces, "findings",
 		findings_json(&status->findings), "notes", notes);
+}
+
+int status_report(const char *dir, json_t **json, struct error *error)
+{
+	struct status *status __attribute__((cleanup(status_free))) = calloc(1, sizeof(*status));
+	int err = status ? status_read(status, dir, error) :
+			   error_set(error, -ENOMEM, "out of memory");
+
+	if (err)
+		return err;
+	if (json)
+		*json = status_json(status);
+	else
+		status_print(status);
+	return 0;
 }
 
 int cmd_status(const struct args *args)

@@ -29,6 +29,10 @@ enum option_id {
 	OPTION_PCAP,
 	OPTION_PACKET,
 	OPTION_CID,
+	OPTION_REASON,
+	OPTION_WORKER,
+	OPTION_RATE,
+	OPTION_COUNT,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -55,6 +59,10 @@ static const struct option_row {
 	{ "pcap", "FILE", "a packet of this pcap or pcapng file", OPTION_PCAP },
 	{ "packet", "N", "which, from 1 on: 1", OPTION_PACKET },
 	{ "cid", "CID", "packets with this DCID", OPTION_CID },
+	{ "reason", "NAMES", "these reasons only, with commas between them", OPTION_REASON },
+	{ "worker", "ID", "packets for this worker only", OPTION_WORKER },
+	{ "rate", "N", "at most so many in a second: 100", OPTION_RATE },
+	{ "count", "N", "end after so many", OPTION_COUNT },
 	{ "help", NULL, "print this", OPTION_HELP },
 	{ "version", NULL, "print the version", OPTION_VERSION },
 };
@@ -92,6 +100,12 @@ static const struct command {
 	  BIT(OPTION_HEX) | BIT(OPTION_PCAP) | BIT(OPTION_PACKET) | BIT(OPTION_CID) |
 		  BIT(OPTION_SERVICE),
 	  0, cmd_explain },
+	{ "trace", "[filters] [--rate N]", "show decisions as they are made, some in each second",
+	  BIT(OPTION_SERVICE) | BIT(OPTION_REASON) | BIT(OPTION_WORKER) | BIT(OPTION_CID) |
+		  BIT(OPTION_RATE) | BIT(OPTION_COUNT),
+	  0, cmd_trace },
+	{ "report", "", "print what somebody needs who is to find out what is wrong; no keys", 0, 0,
+	  cmd_report },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -204,6 +218,12 @@ static void take_option(struct args *args, int id)
 	case OPTION_HEX:
 		args->hex = optarg;
 		break;
+	case OPTION_REASON:
+		args->reason = optarg;
+		break;
+	case OPTION_WORKER:
+		args->worker = optarg;
+		break;
 	case OPTION_PCAP:
 		args->pcap = optarg;
 		break;
@@ -212,6 +232,12 @@ static void take_option(struct args *args, int id)
 		break;
 	case OPTION_CID:
 		args->cid = optarg;
+		break;
+	case OPTION_RATE:
+		args->rate = optarg;
+		break;
+	case OPTION_COUNT:
+		args->count = optarg;
 		break;
 	}
 }

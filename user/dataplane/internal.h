@@ -10,7 +10,11 @@
 #define PLANE_NAME 32	   /* and of a name that is made */
 #define PLANE_ABI_MAX 4096 /* bytes of any layout's cs_abi */
 
+struct bpf_map;
 struct bpf_object;
+
+/* An object's map that is pinned under a name of plane_map_names; NULL: it has none. */
+struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map which);
 
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);

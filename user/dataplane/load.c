@@ -20,7 +20,7 @@
 static int take_maps(struct plane *plane, struct bpf_object *object)
 {
 	for (int i = 0; i < PLANE_MAPS; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, plane_map_names[i]);
+		struct bpf_map *map = plane_find_map(object, i);
 
 		if (plane->map[i] >= 0 || !map)
 			continue;

@@ -4,7 +4,7 @@
  *
  * Daemon and command reach it through this header; nothing here logs.
  *
- *   DIR/cs_abi ... cs_counters   the maps of bpf/maps.bpf.h; cs_abi is pinned last
+ *   DIR/cs_abi ... cs_counters   the maps of bpf/maps.bpf.h, bpf/watch.bpf.h; cs_abi is pinned last
  *   DIR/cs_listeners             listener -> instance of cs_reuseport
  *   DIR/xdp                      cs_xdp, for `ip link set dev X xdpdrv pinned DIR/xdp`
  *   DIR/xdp-NAME                 its instance for the network namespace NAME
@@ -20,6 +20,7 @@
 
 #include "common/error.h"
 #include "core/abi.h"
+#include "core/watch.h"
 #include "core/cid_table.h"
 #include "dataplane/config.h"
 
@@ -38,6 +39,11 @@ enum plane_map {
 	PLANE_LOCALS,
 	PLANE_PREFIXES,
 	PLANE_LEASE,
+	PLANE_WATCH,
+	PLANE_RECORD,
+	PLANE_TRACED,
+	PLANE_LEFT_OUT,
+	PLANE_DRAFT,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,

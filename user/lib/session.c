@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/point.h"
@@ -450,4 +451,21 @@ int session_ready(struct cidsteer *handle, int timeout_ms)
 	while (timeout_ms && !err && handle->done != request.serial)
 		err = session_take(handle, timeout_ms);
 	return err ? err : timeout_ms ? handle->done_result : 0;
+}
+
+void session_stray(struct cidsteer *handle, const uint8_t *cid, size_t len)
+{
+	struct cs_msg_stray message = { .len = len };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((uint64_t)now.tv_sec != handle->stray_second)
+		handle->strays = 0;
+	handle->stray_second = now.tv_sec;
+	if (!is_connected(handle) || handle->strays >= MAX_STRAYS)
+		return;
+	handle->strays++;
+	memcpy(message.cid, cid, len);
+	/* Counted it is; a connection that is full or gone is noticed by cidsteer_dispatch(). */
+	link_send(handle, &message.head, CS_MSG_STRAY, sizeof(message), NULL, 0, 0);
 }
