@@ -178,10 +178,10 @@ FUZZ_LIBS  := -lconfuse -ljansson -lpcap
 
 fuzz_text    := user/cli/frame.c user/cli/layers.c user/cli/output.c
 fuzz_capture := $(fuzz_text)
-fuzz_config  := user/dataplane/config.c
+fuzz_config  := user/dataplane/config.c user/dataplane/netns.c
 fuzz_answer  := $(wildcard user/lib/*.c)
-fuzz_request := user/dataplane/config.c $(patsubst %,user/daemon/%.c,connection request workers admit \
-	holdings generations reap loop)
+fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit \
+	holdings generations reap loop strays)
 
 $(B)/fuzz/san/%.o: %.c tests/fuzz/not-guided
 	@mkdir -p $(@D)

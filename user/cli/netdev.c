@@ -118,7 +118,8 @@ static json_t *link_json(int fd, const char *name)
 			 !!(flags.ifr_flags & IFF_UP));
 }
 
-static json_t *netdev_json(int fd, const char *name, const struct plane *plane)
+/* @place: NULL: nothing is loaded */
+static json_t *netdev_json(int fd, const char *name, const struct attach_place *place)
 {
 	json_t *json = link_json(fd, name);
 	struct attach_info info;
@@ -130,8 +131,8 @@ static json_t *netdev_json(int fd, const char *name, const struct plane *plane)
 	json_object_set_new(json, "channels", channels_json(fd, name));
 	json_object_set_new(json, "rings", rings_json(fd, name));
 	json_object_set_new(json, "xdp",
-			    plane && !attach_query(plane, name, &info, &unused) && info.prog_id ?
-				    attached_json(name, &info) :
+			    place && !attach_query(place, name, &info, &unused) && info.prog_id ?
+				    attached_json("", name, &info) :
 				    json_null());
 	return json;
 }
@@ -140,10 +141,13 @@ json_t *netdevs_json(const struct plane *plane)
 {
 	_cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct if_nameindex *all = fd < 0 ? NULL : if_nameindex();
+	_cleanup_place_ struct attach_place place = ATTACH_PLACE_INIT;
 	json_t *list = json_array();
+	struct error unused;
+	bool entered = plane && !attach_enter(&place, plane, "", &unused);
 
 	for (unsigned int i = 0; all && all[i].if_index; i++) {
-		json_t *netdev = netdev_json(fd, all[i].if_name, plane);
+		json_t *netdev = netdev_json(fd, all[i].if_name, entered ? &place : NULL);
 
 		if (netdev)
 			json_array_append_new(list, netdev);

@@ -20,6 +20,7 @@ __u64 bpf_xdp_get_buff_len(struct xdp_md *ctx);
 long bpf_xdp_load_bytes(struct xdp_md *ctx, __u32 offset, void *to, __u32 length);
 long bpf_skb_load_bytes(const void *md, __u32 offset, void *to, __u32 length);
 long bpf_skb_load_bytes_relative(const void *md, __u32 offset, void *to, __u32 length, __u32 start);
+long bpf_ringbuf_output(void *map, void *data, __u64 size, __u64 flags);
 long bpf_sk_select_reuseport(struct sk_reuseport_md *md, void *map, void *key, __u64 flags);
 
 #endif
