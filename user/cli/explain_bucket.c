@@ -78,9 +78,9 @@ static void read_payload(const struct explanation *ex, struct cs_packet *packet)
 
 	there = ex->frame->len > at ? ex->frame->len - at : 0;
 	packet->layers = layers;
-	packet->length = layers->ip_at + layers->ip_len >= layers->udp_at + layers->udp_len ?
-				 layers->udp_len - UDP_HEADER :
-				 0;
+	if (layers->udp_len >= UDP_HEADER &&
+	    layers->ip_at + layers->ip_len >= layers->udp_at + layers->udp_len)
+		packet->length = layers->udp_len - UDP_HEADER;
 	__builtin_memcpy(packet->head, ex->frame->byte + at,
 			 there < CS_HEAD_BYTES ? there : CS_HEAD_BYTES);
 }
@@ -93,8 +93,7 @@ void explain_bucket(const struct view *view, struct explanation *ex)
 	struct cs_packet packet = { NULL };
 	struct cs_verdict here;
 
-	if (!ex->service || !layers->udp || layers->udp_len < UDP_HEADER ||
-	    (verdict->worker && verdict->worker == verdict->routed))
+	if (!ex->service || !layers->udp || (verdict->worker && verdict->worker == verdict->routed))
 		return;
 	asked.view = view;
 	asked.bucket = -1;

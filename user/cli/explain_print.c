@@ -192,7 +192,9 @@ static void print_table(const struct explanation *ex)
 
 	if (!verdict->dcid_len)
 		return;
-	if (!verdict->routed)
+	if (ex->service && !ex->service->settings.cid_len)
+		printf("the service's connection IDs are empty\n");
+	else if (!verdict->routed)
 		printf("not in the table\n");
 	else if (verdict->routed == verdict->worker)
 		printf("in the table: worker %u, %s\n", verdict->routed,
