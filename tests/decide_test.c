@@ -560,7 +560,7 @@ Test(decide, an_initial_below_1200_bytes_is_noted_and_dropped_by_choice)
 		*ring_of(H3, dcid_one, kinds[i].len) = BY_DCID;
 		for (int bits = 0; bits < 2 * 2 * 3; bits++) {
 			size_t size = bits & 1 ? 1199 : 1200;
-			int small = bits & 1 && kinds[i].type == CS_TYPE_INITIAL;
+			__u32 small = bits & 1 && kinds[i].type == CS_TYPE_INITIAL;
 			struct cs_verdict got;
 			__u32 asked;
 

@@ -44,6 +44,8 @@ enum {
 	SHARED = 1,
 	BY_MESSAGE,
 	PAIR,
+	BLUE, /* in another network namespace */
+	LOST, /* in one that has no name any more */
 	SERVICES
 };
 
@@ -360,6 +362,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	add_listener(1, BY_MESSAGE, 0, kinds[GOOD]);
 	add_listener(2, PAIR, 0, kinds[PAIR_4]);
 	add_listener(3, PAIR, 1, kinds[PAIR_6]);
+	add_service(BLUE, "blue", true, 1);
+	add_listener(4, BLUE, 0, kinds[GOOD]);
+	workers.listener[4].addr.netns = 1;
+	add_service(LOST, "lost", true, 1);
+	add_listener(5, LOST, 0, kinds[GOOD]);
+	workers.listener[5].addr.netns = CS_MAX_NETNS;
 	LAW(!getsockopt(kinds[GOOD], SOL_SOCKET, SO_NETNS_COOKIE, &plane.abi.netns_cookie[0],
 			&len));
 	listen_for_clients();

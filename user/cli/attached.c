@@ -39,6 +39,21 @@ static void look(const char *interface, void *arg)
 	search->list[search->count++] = at;
 }
 
+static int read_place(const struct plane *plane, const char *netns, struct search *search,
+		      struct error *error)
+{
+	_cleanup_place_ struct attach_place place = ATTACH_PLACE_INIT;
+	int err = attach_enter(&place, plane, netns, error);
+
+	search->place = &place;
+	if (!err)
+		err = attach_each(&place, look, search, error);
+	search->place = NULL;
+	if (!err && search->failed)
+		err = error_set(error, -ENOMEM, "out of memory");
+	return err;
+}
+
 int attached_read(const struct plane *plane, struct attached **list, unsigned int *count,
 		  struct error *error)
 {
@@ -46,16 +61,8 @@ int attached_read(const struct plane *plane, struct attached **list, unsigned in
 	int err = 0;
 
 	for (int i = 0; i < CS_MAX_NETNS && !err; i++) {
-		struct attach_place place _cleanup_place_ = ATTACH_PLACE_INIT;
-
-		if (i && !*plane->netns[i])
-			continue;
-		search.place = &place;
-		err = attach_enter(&place, plane, plane->netns[i], error);
-		if (!err)
-			err = attach_each(&place, look, &search, error);
-		if (!err && search.failed)
-			err = error_set(error, -ENOMEM, "out of memory");
+		if (!i || *plane->netns[i])
+			err = read_place(plane, plane->netns[i], &search, error);
 	}
 	if (err) {
 		free(search.list);

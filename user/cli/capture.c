@@ -22,11 +22,11 @@ static const struct link {
 	unsigned int header; /* bytes in front of the IP packet, or of the Ethernet frame */
 	int ether_type;	     /* offset; or one of the following */
 } links[] = {
-#define IN_THE_FRAME -1	     /* it is an Ethernet frame */
-#define BY_IP_VERSION -2     /* nothing says it but the packet itself */
-#define BY_ADDRESS_FAMILY -3 /* of the machine that captured, in its byte order */
-#define ALWAYS_IPV4 -4
-#define ALWAYS_IPV6 -5
+#define IN_THE_FRAME (-1)      /* it is an Ethernet frame */
+#define BY_IP_VERSION (-2)     /* nothing says it but the packet itself */
+#define BY_ADDRESS_FAMILY (-3) /* of the machine that captured, in its byte order */
+#define ALWAYS_IPV4 (-4)
+#define ALWAYS_IPV6 (-5)
 	{ DLT_EN10MB, "Ethernet", 0, IN_THE_FRAME },
 	{ DLT_RAW, "raw IP", 0, BY_IP_VERSION },
 	{ DLT_IPV4, "raw IPv4", 0, ALWAYS_IPV4 },
@@ -182,7 +182,7 @@ static int read_packet(const char *path, unsigned long number, struct frame *fra
 	struct pcap_pkthdr *header;
 	const struct link *link;
 	struct error why;
-	const __u8 *bytes;
+	const __u8 *bytes = NULL;
 	int err;
 
 	if (!pcap)

@@ -66,7 +66,7 @@ static int cut_error(const struct frame *frame, const char *inside, struct error
  */
 static int run_cut(const struct view *view, struct explanation *ex, struct error *error)
 {
-	struct cs_verdict other;
+	struct cs_verdict other = {};
 	int err;
 
 	if (ex->layers.ended)

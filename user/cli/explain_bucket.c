@@ -90,7 +90,7 @@ void explain_bucket(const struct view *view, struct explanation *ex)
 	const struct cs_verdict *verdict = &ex->verdict;
 	struct cs_listener listener = { .service = verdict->service };
 	const struct layers *layers = &ex->layers;
-	struct cs_packet packet = { NULL };
+	struct cs_packet packet = {};
 	struct cs_verdict here;
 
 	if (!ex->service || !layers->udp || (verdict->worker && verdict->worker == verdict->routed))
