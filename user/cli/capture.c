@@ -179,7 +179,7 @@ static int read_packet(const char *path, unsigned long number, struct frame *fra
 		       struct error *error)
 {
 	__attribute__((cleanup(close_pcap))) pcap_t *pcap = open_capture(path, error);
-	struct pcap_pkthdr *header;
+	struct pcap_pkthdr *header = NULL;
 	const struct link *link;
 	struct error why;
 	const __u8 *bytes = NULL;

@@ -34,13 +34,13 @@ static bool ask(int fd, const char *name, void *what)
 
 static __u32 count_features(int fd, const char *name)
 {
-	struct {
+	union {
 		struct ethtool_sset_info info;
-		__u32 count;
+		__u8 room[sizeof(struct ethtool_sset_info) + sizeof(__u32)]; /* and one number */
 	} sets = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES } };
 
-	return ask(fd, name, &sets) && sets.info.sset_mask && sets.count <= FEATURES_MAX ?
-		       sets.count :
+	return ask(fd, name, &sets) && sets.info.sset_mask && sets.info.data[0] <= FEATURES_MAX ?
+		       sets.info.data[0] :
 		       0;
 }
 
