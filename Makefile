@@ -38,7 +38,7 @@ LIBS     := $(B)/libcidsteer.a $(B)/libcidsteer.so.$(VERSION) $(B)/libcidsteer.s
 	$(B)/libcidsteer.so.$(SOVER)
 EXAMPLES := $(B)/h3server $(B)/h3client
 
-.PHONY: all examples edition unit model prog fault selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
+.PHONY: all examples edition unit model prog fault fuzz fuzz-programs oracle selftest soak test demo bench check mutants test-kernels setup setup-examples install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -74,7 +74,7 @@ $(B)/cidsteerd: $(call objs,$(wildcard user/daemon/*.c) $(COMMON) $(PLANE))
 
 $(B)/cidsteer: $(call objs,$(wildcard user/cli/*.c) $(COMMON) $(PLANE))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -ljansson -lpcap -o $@
 
 LIB_OBJ := $(patsubst %.c,$(B)/obj/pic/%.o,$(LIB_SRC))
 
@@ -147,6 +147,11 @@ $(B)/tests/fault/faults: $(call objs,$(filter-out %/shim.c %/client.c,$(wildcard
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
+$(B)/tests/oracle/run: $(call objs,$(wildcard tests/oracle/*.c) $(COMMON) $(PLANE))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
+
 unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
 	@set -e; for test in $^; do echo "# $$test"; $$test $(CRITERION); done
 
@@ -160,6 +165,59 @@ model: ## every interleaving of the CID table's protocol, with spin; its faults 
 fault: all $(FAULTS) ## each call of each phase fails once, as root (25 minutes); FAULT_MOST=50: no more of a phase
 	$(B)/tests/fault/faults
 
+# Each tests/fuzz/NAME.c is a target of libFuzzer: NAME has the sanitizers, NAME.cov tells which lines
+# were reached.  libFuzzer is clang's.
+FUZZ_CC    ?= clang-14
+FUZZ       := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+FUZZ_FLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -MMD -MP -O1 -g \
+	-DCIDSTEER_VERSION='"$(VERSION)"' -Iinclude -Iuser
+FUZZ_SAN   := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-fsanitize-coverage-ignorelist=tests/fuzz/not-guided
+FUZZ_COV   := -fprofile-instr-generate -fcoverage-mapping
+FUZZ_LIBS  := -lconfuse -ljansson -lpcap
+
+fuzz_text    := user/cli/frame.c user/cli/layers.c user/cli/output.c
+fuzz_capture := $(fuzz_text)
+fuzz_config  := user/dataplane/config.c user/dataplane/netns.c
+fuzz_answer  := $(wildcard user/lib/*.c)
+fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit \
+	holdings generations reap loop strays)
+
+$(B)/fuzz/san/%.o: %.c tests/fuzz/not-guided
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(FUZZ_SAN) $(FUZZ_HOOKS) -c $< -o $@
+
+$(B)/fuzz/cov/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_COV) $(FUZZ_HOOKS) -c $< -o $@
+
+# The programs read their packets wherever those lie.
+$(B)/fuzz/%/tests/fuzz/frame.o $(B)/fuzz/%/tests/fuzz/payload.o: \
+	FUZZ_HOOKS = -Itests/fuzz -Ibpf -fno-sanitize=alignment
+
+define fuzz_target
+$(B)/fuzz/$(1): $$(patsubst %.c,$(B)/fuzz/san/%.o,tests/fuzz/$(1).c $(fuzz_$(1)) $(COMMON))
+	$$(call say,LD,$$@)
+	$$(Q)$$(FUZZ_CC) -fsanitize=fuzzer $$(FUZZ_SAN) $$^ $$(FUZZ_LIBS) -o $$@
+
+$(B)/fuzz/$(1).cov: $$(patsubst %.c,$(B)/fuzz/cov/%.o,tests/fuzz/$(1).c $(fuzz_$(1)) $(COMMON))
+	$$(call say,LD,$$@)
+	$$(Q)$$(FUZZ_CC) -fsanitize=fuzzer $$(FUZZ_COV) $$^ $$(FUZZ_LIBS) -o $$@
+endef
+$(foreach name,$(FUZZ),$(eval $(call fuzz_target,$(name))))
+
+fuzz-programs: $(FUZZ:%=$(B)/fuzz/%) $(FUZZ:%=$(B)/fuzz/%.cov)
+
+fuzz: ## parsers of foreign bytes, fuzzed with sanitizers; FUZZ_SECONDS=60 for each of them
+	@scripts/setup build fuzz
+	+@$(MAKE) --no-print-directory fuzz-programs
+	FUZZ_DIR=$(B)/fuzz tests/fuzz/run
+
+oracle: all $(B)/tests/oracle/run ## ORACLE_PACKETS=1000000 through the kernel and a model of docs/packets.md, as root (2 minutes)
+	tests/oracle/run
+
 # Another edition, for tests of upgrades: programs that do the same and have another tag, processes
 # that can be stopped at a point (user/common/point.h).
 EDITION := $(B)/edition
@@ -168,13 +226,14 @@ edition:
 	+$(Q)$(MAKE) --no-print-directory B=$(EDITION) DEFS=-DCS_POINTS BPF_DEFS=-DCS_EDITION=2 \
 		$(EDITION)/cidsteerd $(EDITION)/selftests/worker
 
-selftest: all examples $(TOOLS) $(FAULTS) edition ## whole systems in network namespaces (TAP), as root
+selftest: all examples $(TOOLS) $(FAULTS) $(B)/tests/oracle/run edition ## whole systems in network namespaces (TAP), as root
 	scripts/selftest
 
 soak: all examples $(TOOLS) edition ## reloads, deaths, restarts, upgrades under load, ten times what test does (10 minutes)
 	TIMES=10 scripts/selftest 24
 
 test: setup-examples ## everything: installs what is missing, then unit, prog, selftest
+	@scripts/setup browser || echo "no chromium is to be had here: selftests/26-chromium.sh will be skipped"
 	+$(MAKE) --no-print-directory all examples
 	+$(MAKE) --no-print-directory unit prog selftest
 
@@ -217,8 +276,8 @@ test-kernels: ## the tests in guests with Debian's kernels (40 minutes; fetches 
 	+$(MAKE) --no-print-directory all examples edition $(PROG_TESTS) $(TOOLS)
 	scripts/kernels $(KERNELS)
 
-check: ## what needs no kernel: compilers, sanitizers, analyzers, format, arm64, model (7 minutes)
-	@scripts/setup build examples tests checks model
+check: ## what needs no kernel: compilers, sanitizers, analyzers, format, arm64, model, a minute of fuzz (8 minutes)
+	@scripts/setup build examples tests checks fuzz model
 	scripts/check
 
 # ---- set-up ---------------------------------------------------------------------------------

@@ -49,6 +49,35 @@ struct {
 	__type(value, struct cs_listener);
 } cs_addrs SEC(".maps");
 
+/* Addresses that are local in a network namespace.  Written: daemon, from rtnetlink.  Read: XDP.
+ * Full: a line's fifth address is in cs_prefixes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_NETNS *CS_LOCAL_LINES);
+	__type(key, __u32);
+	__type(value, struct cs_local);
+} cs_locals SEC(".maps");
+
+/* Local prefixes.  Written: daemon.  Read: XDP, for what cs_locals has not.  Full: the daemon says
+ * which prefix is not taken for local.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CS_MAX_PREFIXES);
+	__type(key, struct cs_prefix);
+	__type(value, __u32);
+} cs_prefixes SEC(".maps");
+
+/* Until when verdicts may drop.  Written: daemon, each second.  Read: XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cs_lease);
+} cs_lease SEC(".maps");
+
 /* Service id -> settings.  Written: daemon.  Read: programs, command.  Holds secrets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -146,17 +175,18 @@ struct {
 } cs_counters SEC(".maps");
 
 /*
- * Head of a UDP payload that lies in fragments of its skb.  Written and read: cs_reuseport, within
- * one run, which is never preempted by another on its CPU.  Not on the stack, where the verifier
- * wants 8-byte loads aligned (6.1 to 6.18); a short header's DCID begins at byte 1.
+ * Head of a UDP payload that does not lie whole in one piece: in fragments of an skb, in a second
+ * buffer, or shorter than CS_HEAD_BYTES.  Written and read: programs, within one run, which is
+ * never preempted by another of its hook on its CPU; a line for each hook.  Not on the stack,
+ * where the verifier wants 8-byte loads aligned (6.1 to 6.18); a short header's DCID begins at
+ * byte 1.
  */
-#define CS_HEAD_BYTES (CS_LONG_HEADER_DCID + CS_MAX_CID)
 struct cs_head {
 	__u8 byte[CS_HEAD_BYTES + 6];
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, CS_HOOKS);
 	__type(key, __u32);
 	__type(value, struct cs_head);
 } cs_head SEC(".maps");
@@ -204,11 +234,12 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 	return ring ? ring->worker[bucket & (CS_RING_SIZE - 1)] : 0;
 }
 
-/* One packet seen, one verdict. */
-CS_INLINE void cs_count(__u32 hook, __u32 service, __u32 reason)
+/* One packet seen, one verdict, and what is to be noted beside it. */
+CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int dropped)
 {
-	__u32 key = CS_COUNTER_KEY(hook, service);
+	__u32 key = CS_COUNTER_KEY(hook, verdict->service);
 	struct cs_counters *counters = bpf_map_lookup_elem(&cs_counters, &key);
+	__u32 reason = dropped ? verdict->drop : verdict->reason;
 
 #ifdef CS_EDITION /* tests replace the programs by others that do the same */
 	asm volatile("r0 = %0" ::"i"(CS_EDITION) : "r0");
@@ -217,6 +248,10 @@ CS_INLINE void cs_count(__u32 hook, __u32 service, __u32 reason)
 		return;
 	counters->seen++;
 	((__u64 *)counters)[reason]++;
+	if (verdict->small)
+		counters->small_initial++;
+	if (verdict->drop && !dropped)
+		counters->not_enforced++;
 }
 
 #endif

@@ -6,39 +6,45 @@
 #define CS_XDP_BPF_H
 
 #include "maps.bpf.h"
-#include "parse.bpf.h"
+#include "packet.bpf.h"
 
 /* Network namespace that this instance serves: an index into cs_abi.netns_cookie.  XDP cannot
  * ask for the namespace of its device, so each namespace has an instance.
  */
 const volatile __u16 cs_netns = 0;
 
-/* At sk_reuseport the IP header lies before the data: read it only when it is asked for. */
-CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *tuple)
-{
-	if (!packet->md) {
-		*tuple = packet->tuple;
-		return;
-	}
-	if (packet->md->eth_protocol == bpf_htons(ETH_P_IP)) {
-		__be32 addrs[2] = {};
-
-		bpf_skb_load_bytes_relative(packet->md, offsetof(struct iphdr, saddr), addrs,
-					    sizeof(addrs), BPF_HDR_START_NET);
-		cs_map_ipv4(tuple->saddr, addrs[0]);
-		cs_map_ipv4(tuple->daddr, addrs[1]);
-	} else {
-		bpf_skb_load_bytes_relative(packet->md, offsetof(struct ipv6hdr, saddr),
-					    tuple->saddr, 32, BPF_HDR_START_NET);
-	}
-	bpf_skb_load_bytes(packet->md, 0, &tuple->sport, 4);
-}
-
 CS_INLINE int is_mapped_ipv4(const __u8 ip[16])
 {
 	const __u32 *word = (const __u32 *)ip;
 
 	return !word[0] && !word[1] && word[2] == bpf_htonl(0xffff);
+}
+
+/* Keys of cs_addrs for all addresses, which a packet may name as well. */
+CS_INLINE int is_wildcard(const __u8 ip[16])
+{
+	const __u32 *word = (const __u32 *)ip;
+
+	return !word[0] && !word[1] && (!word[2] || is_mapped_ipv4(ip)) && !word[3];
+}
+
+/* Is this an address of the namespace?  A router also forwards other hosts' UDP. */
+CS_INLINE int is_local(const struct cs_ports *ports, const struct cs_tuple *tuple)
+{
+	const __u64 *addr = (const __u64 *)tuple->daddr;
+	__u32 line = cs_local_line(cs_netns, addr);
+	const struct cs_local *local = bpf_map_lookup_elem(&cs_locals, &line);
+	struct cs_prefix prefix = { .len = 32 + 128, .netns = cs_netns };
+
+	/* A free slot is not the address ::, which is nobody's. */
+	for (int i = 0; local && i < 4; i++) {
+		if (local->addr[i][0] == addr[0] && local->addr[i][1] == addr[1])
+			return addr[0] || addr[1];
+	}
+	if (!ports->prefixes)
+		return 0;
+	__builtin_memcpy(prefix.ip, tuple->daddr, 16);
+	return !!bpf_map_lookup_elem(&cs_prefixes, &prefix);
 }
 
 /* The listener of an address: the exact one before the wildcard. */
@@ -56,33 +62,31 @@ CS_INLINE const struct cs_listener *find_listener(const struct cs_tuple *tuple)
 	found = bpf_map_lookup_elem(&cs_lines, &line);
 	if (!found)
 		return NULL;
-	if (found->exact) {
+	if (found->exact && !is_wildcard(tuple->daddr)) {
 		__builtin_memcpy(addr.ip, tuple->daddr, 16);
 		exact = bpf_map_lookup_elem(&cs_addrs, &addr);
 		if (exact)
 			return exact;
 	}
 	any = is_mapped_ipv4(tuple->daddr) ? &found->any[1] : &found->any[0];
-	return any->service ? any : NULL;
+	return any->service && is_local(ports, tuple) ? any : NULL;
 }
 
-CS_INLINE void frame_verdict(const struct xdp_md *ctx, struct cs_verdict *verdict)
+CS_INLINE void frame_verdict(struct xdp_md *ctx, struct cs_verdict *verdict)
 {
-	struct cs_cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
 	const struct cs_listener *listener;
-	struct cs_packet packet = {};
-	__u32 length = 0;
+	struct cs_packet packet = { .xdp = ctx };
 
 	*verdict = (struct cs_verdict){};
-	verdict->reason = parse_frame(&cursor, &packet.tuple, &length);
+	verdict->reason = cs_parse(ctx, &packet.datagram);
 	if (verdict->reason != CS_C_seen)
 		return;
-	listener = find_listener(&packet.tuple);
+	listener = find_listener(&packet.datagram.tuple);
 	if (!listener) {
 		verdict->reason = CS_C_not_ours;
 		return;
 	}
-	cs_decide(&packet, listener, cursor.at, cursor.end, length, verdict);
+	cs_decide(&packet, listener, verdict);
 }
 
 #endif

@@ -76,12 +76,31 @@ service "h3" {
     max_cids = 67108865
 }
 END
-wrong 3 'unknown_cid = "drop": this version knows "hash" only' <<END
+policy='"hash", "pass" or "drop"'
+for setting in unknown_cid malformed; do
+	for word in quic count Drop ''; do
+		wrong 3 "$setting = \"$word\": not $policy" <<-END
+			service "h3" {
+			    listen = {"[::]:443"}
+			    $setting = "$word"
+			}
+		END
+	done
+done
+wrong 3 "not_quic = \"count\": not \"quic\", $policy" <<END
 service "h3" {
     listen = {"[::]:443"}
-    unknown_cid = "drop"
+    not_quic = "count"
 }
 END
+for word in hash pass quic; do
+	wrong 3 "small_initial = \"$word\": not \"count\" or \"drop\"" <<-END
+		service "h3" {
+		    listen = {"[::]:443"}
+		    small_initial = "$word"
+		}
+	END
+done
 wrong 3 'interface "an-interface-name-that-is-too-long": a name has 1 to 15 bytes' <<END
 service "h3" {
     listen = {"[::]:443"}
@@ -157,6 +176,13 @@ service "b" {
 }
 END
 right "what is at the limits has none" "$CONFIG" "2 services, no mistake"
+configure <<END
+service "a" { listen = {"[::]:1"} unknown_cid = "hash" malformed = "hash" not_quic = "quic" small_initial = "count" }
+service "b" { listen = {"[::]:2"} unknown_cid = "pass" malformed = "pass" not_quic = "hash" small_initial = "drop" }
+service "c" { listen = {"[::]:3"} unknown_cid = "drop" malformed = "drop" not_quic = "pass" }
+service "d" { listen = {"[::]:4"} not_quic = "drop" }
+END
+right "nor has any word of a policy" "$CONFIG" "4 services, no mistake"
 output=$("$BUILD/cidsteerd" --check --config /run/missing 2>&1)
 is "a file that is not there" "$?: $output" "1: cidsteerd: /run/missing: No such file or directory"
 output=$("$BUILD/cidsteerd" --config /run/missing 2>&1)

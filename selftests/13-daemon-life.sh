@@ -168,7 +168,8 @@ value[4:8] = ["0x63", "0x00", "0x00", "0x00"]
 print(*[int(byte, 16) for byte in value])' "$WORK/abi")
 bpftool map update pinned "$BPFFS/cs_abi" key 0 0 0 0 value $bytes
 pins=$(ls "$BPFFS" && bpftool -j map dump pinned "$BPFFS/cs_services" | md5sum)
-line="$BPFFS has pins of layout 99, this is layout 2: stop the servers, then cidsteer unload --force, or go back to the version that made them"
+layout=$(sed -n 's/^#define CS_LAYOUT //p' "$TOP/include/core/abi.h")
+line="$BPFFS has pins of layout 99, this is layout $layout: stop the servers, then cidsteer unload --force, or go back to the version that made them"
 one_line "the daemon refuses pins of another layout" 1 "cidsteerd: $line" daemon
 one_line "load too" 1 "cidsteer: load: $line" cidsteer load
 one_line "unload too" 1 "cidsteer: unload: $line" cidsteer unload
@@ -176,7 +177,7 @@ is "nothing was overwritten" \
 	"$(ls "$BPFFS" && bpftool -j map dump pinned "$BPFFS/cs_services" | md5sum)" "$pins"
 status=$(cidsteer status)
 is "status says not steering, 4" "$?" 4
-like "and why" "$(tr -s ' \n' ' ' <<<"$status")" "^cidsteer not steering .*has pins of layout 99, this is layout 2"
+like "and why" "$(tr -s ' \n' ' ' <<<"$status")" "^cidsteer not steering .*has pins of layout 99, this is layout $layout"
 one_line "unload --force removes them" 0 "unloaded: $BPFFS is gone" cidsteer unload --force
 
 # ---- changes that a restart may bring -------------------------------------------------------

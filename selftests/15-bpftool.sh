@@ -20,7 +20,7 @@ map_name()
 {
 	bpftool map show pinned "$BPFFS/$1" | sed -n '1s/.* name \([^ ]*\).*/\1/p'
 }
-maps=$(sed -n 's/^} \(cs_[a-z]*\) SEC(".maps");/\1/p' "$TOP"/bpf/*.[ch] | sort)
+maps=$(sed -n 's/^} \(cs_[a-z_]*\) SEC(".maps");/\1/p' "$TOP"/bpf/*.[ch] | sort)
 for map in cs_abi cs_addrs cs_services cs_cids cs_usage cs_workers cs_sockets cs_ring cs_counters \
 	cs_listeners; do
 	like "there is a map $map" " $(xargs <<<"$maps") " " $map "
@@ -28,11 +28,12 @@ done
 for map in $maps; do
 	is "map $map has its name" "$(map_name $map)" $map
 done
+is "map cs_watch has the name of its section" "$(map_name cs_watch)" .data.cs_watch
 like "xdp is cs_xdp" "$(bpftool prog show pinned "$BPFFS/xdp")" "xdp  name cs_xdp "
 like "explain is cs_explain" "$(bpftool prog show pinned "$BPFFS/explain")" "xdp  name cs_explain "
 like "reuseport is an instance of cs_reuseport" "$(bpftool prog show pinned "$BPFFS/reuseport")" "sk_reuseport  name cs_reuseport "
 is "what is pinned is these maps, the inner ones, and three programs" "$(cd "$BPFFS" && echo *)" \
-	"$(xargs <<<"$maps") explain inner reuseport xdp"
+	"$(xargs -n1 <<<"$maps cs_watch" | sort | xargs) explain inner reuseport xdp"
 is "the inner ones by the ids that the outer ones hold" "$(ls "$BPFFS/inner")" \
 	"$(for map in cs_cids cs_usage; do
 		bpftool -j map dump pinned "$BPFFS/$map" | "$PYTHON" -c '
@@ -97,7 +98,7 @@ for field in '"name": "h3"' '"max_cids": 64' '"cid_len": 8' '"shared_table": 1';
 	check "cs_services prints $field" grep -q "$field," <<<"$service"
 done
 like "cs_abi prints magic and layout" \
-	"$(bpftool map dump pinned "$BPFFS/cs_abi" | xargs)" "magic: 1128875091, layout: 2,"
+	"$(bpftool map dump pinned "$BPFFS/cs_abi" | xargs)" "magic: 1128875091, layout: 3,"
 like "cs_addrs prints the address and its service" \
 	"$(bpftool map dump pinned "$BPFFS/cs_addrs" | xargs)" "127,0,0,1.* service: 1,"
 

@@ -266,7 +266,7 @@ def send(sock, kind, body=b"", fds=(), size=None):
     global serial
     serial += 1
     size = 16 + len(body) if size is None else size
-    head = struct.pack("=IHHII", 0x43534354, 2, kind, size, serial)
+    head = struct.pack("=IHHII", 0x43534354, int(os.environ["PROTOCOL"]), kind, size, serial)
     socket.send_fds(sock, [head + body], list(fds))
 
 

@@ -39,8 +39,7 @@ while True:
         state = f"socket={os.path.exists(control_path)}"
     print(*said, state, sep="|", flush=True)
 END
-version=$(sed -n 's/^#define CS_PROTOCOL_VERSION //p' "$TOP/user/common/protocol.h")
-"$PYTHON" "$WORK/manager.py" "$WORK/notify" "$CONTROL" "$BPFFS/cs_abi" "$version" >"$WORK/heard" 2>&1 &
+"$PYTHON" "$WORK/manager.py" "$WORK/notify" "$CONTROL" "$BPFFS/cs_abi" "$PROTOCOL" >"$WORK/heard" 2>&1 &
 manager=$!
 wait_for grep -q listening "$WORK/heard" || bail "$(cat "$WORK/heard")"
 export NOTIFY_SOCKET=$WORK/notify

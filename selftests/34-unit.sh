@@ -248,6 +248,28 @@ check "systemctl stop" systemctl_says stop cidsteerd
 check "ends it well" unit_is Result success
 check "and the data path stays" test -e "$BPFFS/cs_abi"
 check "so does the server" unit_is MainPID "$server" server
+
+# ---- network namespaces ---------------------------------------------------------------------
+in_guest ip netns add red || bail "a namespace in the guest"
+echo 'service "red" { netns = "red" listen = {"[::]:443"} }' >>"$GUEST/etc/cidsteer.conf"
+check "with netns the unit as it is does not start" eval '! in_guest timeout 30 systemctl start cidsteerd'
+check "and says why" wait_for eval 'journal | grep -q "network namespace red: entering it needs CAP_SYS_ADMIN"'
+drop_in=$(sed -n '/^    \[Service\]$/,/^$/s/^    //p' "$TOP/docs/privileges.md")
+like "docs/privileges.md has a drop-in" "$drop_in" "^CapabilityBoundingSet="
+mkdir "$GUEST/etc/systemd/system/cidsteerd.service.d"
+echo "$drop_in" >"$GUEST/etc/systemd/system/cidsteerd.service.d/netns.conf"
+in_guest systemctl daemon-reload
+in_guest systemctl stop cidsteerd
+in_guest systemctl reset-failed cidsteerd
+check "with that it starts" systemctl_says start cidsteerd
+check "and has a program for it" test -e "$BPFFS/xdp-red"
+in_guest ip netns add blue
+echo 'service "blue" { netns = "blue" listen = {"[::]:443"} }' >>"$GUEST/etc/cidsteer.conf"
+check "one that is made later is seen behind PrivateMounts" systemctl_says reload cidsteerd
+check "and has its own" test -e "$BPFFS/xdp-blue"
+in_guest ip netns del blue
+check "when it goes the daemon leaves it" wait_for eval 'journal | grep -q "network namespace blue is gone"'
+check "systemctl stop, again" systemctl_says stop cidsteerd
 for name in h3 msg new; do
 	stop_worker $name
 done

@@ -27,6 +27,8 @@ CONFIG=$WORK/cidsteer.conf
 DAEMON_LOG=$WORK/daemon.log
 # shellcheck disable=SC2034 # for the scripts
 PYTHON=$(command -v /usr/bin/python3 python3 | head -1) # not a slow wrapper, where there is one
+PROTOCOL=$(sed -n 's/^#define CS_PROTOCOL_VERSION //p' "$TOP/user/common/protocol.h")
+export PROTOCOL # for what speaks to the daemon without the library
 PATIENCE=10		     # seconds after which what is waited for counts as missing
 
 # ---- a world of its own ---------------------------------------------------------------------
@@ -360,11 +362,14 @@ counter()
 		END { print value + 0 }'
 }
 
+# Counters that stand beside a verdict.
+NOTES=$(sed -n 's/^CS_COUNTER(\([a-z_]*\), *note,.*/\1/p' "$TOP/include/core/counters.def" | xargs)
+
 # verdicts HOOK SERVICE: "by_table=4000 by_ring=12 ...", all that are not 0, without seen.
 verdicts()
 {
-	cidsteer counters | awk -v hook="$1" -v service="$2" '
-		$1 == hook && $2 == service && $3 != "seen" {
+	cidsteer counters | awk -v hook="$1" -v service="$2" -v notes=" $NOTES " '
+		$1 == hook && $2 == service && $3 != "seen" && !index(notes, " " $3 " ") {
 			gsub(",", "", $4)
 			printf "%s%s=%s", separator, $3, $4
 			separator = " "
@@ -375,8 +380,8 @@ verdicts()
 # seen_is_sum HOOK: of each service, seen is the sum of its verdicts.
 seen_is_sum()
 {
-	cidsteer counters | awk -v hook="$1" '
-		$1 != hook { next }
+	cidsteer counters | awk -v hook="$1" -v notes=" $NOTES " '
+		$1 != hook || index(notes, " " $3 " ") { next }
 		{ gsub(",", "", $4); lines++ }
 		$3 == "seen" { seen[$2] = $4; next }
 		{ sum[$2] += $4 }

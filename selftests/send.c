@@ -3,11 +3,16 @@
  * send: datagrams that look like QUIC, from many source ports.
  *
  *   send --to ADDR:PORT [--from ADDR[:PORT]]... [--ports N] [--count N] [--size BYTES]
- *        [--form FORM] [--gso SEGMENTS] [--zerocopy] [--print] [CID...]
+ *        [--form FORM] [--gso SEGMENTS] [--alternate] [--zerocopy] [--strict]
+ *        [--print] [CID...]
  *
  * For each connection ID --count datagrams, each from the next of the sockets: --ports for each
  * --from.  CID - reads more of them from standard input.  Prints how many were sent; --print
- * sends nothing and prints each as the hex digits of the IP packet that it would be.
+ * sends nothing and prints each as the hex digits of the IP packet that it would be.  With --strict
+ * an ICMP error that came for an earlier datagram ends it.
+ *
+ * --gso sends trains of so many segments (UDP_SEGMENT), alike but with --alternate: then the
+ * segments, or the datagrams, have the next of the connection IDs each; --count is that of trains.
  *
  * FORM: short (default), initial, 0rtt, handshake, retry, initial-v2, 0rtt-v2, handshake-v2,
  * unknown (a version nobody knows), short-fixed0 (RFC 9287), cut (a header that says more than
@@ -54,7 +59,7 @@ static struct {
 	struct address to, from[MAX_FROM];
 	int froms, ports, count, size, gso;
 	const struct form *form;
-	bool zerocopy, print;
+	bool zerocopy, strict, alternate, print;
 } options = { .ports = 1, .count = 1, .size = 100, .form = forms };
 
 static struct {
@@ -141,7 +146,7 @@ static void send_datagram(int fd, const uint8_t *byte, size_t len, size_t segmen
 	}
 	/* A port unreachable that an earlier datagram caused is not this one's. */
 	while (sendmsg(fd, &msg, options.zerocopy ? MSG_ZEROCOPY : 0) < 0) {
-		if (errno != ECONNREFUSED && errno != ENOBUFS && errno != EINTR)
+		if (options.strict || (errno != ECONNREFUSED && errno != ENOBUFS && errno != EINTR))
 			err(1, "sendmsg");
 	}
 }
@@ -197,14 +202,43 @@ static void send_to_cid(const uint8_t *cid, size_t cid_len)
 	}
 }
 
-static void send_to_hex(const char *hex)
+static int read_cid(const char *hex, uint8_t cid[255])
 {
-	uint8_t cid[255];
-	int len = hex_read(hex, cid, sizeof(cid));
+	int len = hex_read(hex, cid, 255);
 
 	if (len < 0)
 		errx(2, "%s: not a connection ID", hex);
-	send_to_cid(cid, len);
+	return len;
+}
+
+static void send_to_hex(const char *hex)
+{
+	uint8_t cid[255];
+
+	send_to_cid(cid, read_cid(hex, cid));
+}
+
+static void send_alternating(char **hex, int cids)
+{
+	static uint8_t byte[MAX_DATAGRAM + 64];
+	int segments = options.gso ? options.gso : 1;
+	uint8_t cid[255];
+	unsigned long next = 0;
+
+	for (int i = 0; i < options.count; i++) {
+		size_t len = 0;
+
+		for (int s = 0; s < segments; s++) {
+			int cid_len = read_cid(hex[next++ % cids], cid);
+
+			len = make_datagram(byte + s * options.size, cid, cid_len);
+			if (len != (size_t)options.size)
+				errx(2, "a train's segments have one size");
+		}
+		send_datagram(sockets[i % socket_count].fd, byte, len * segments,
+			      options.gso ? len : 0);
+		sent += segments;
+	}
 }
 
 static const struct form *find_form(const char *name)
@@ -242,6 +276,10 @@ static char **read_options(char **argv)
 			options.gso = atoi(value(&argv));
 		else if (!strcmp(*argv, "--zerocopy"))
 			options.zerocopy = true;
+		else if (!strcmp(*argv, "--alternate"))
+			options.alternate = true;
+		else if (!strcmp(*argv, "--strict"))
+			options.strict = true;
 		else if (!strcmp(*argv, "--print"))
 			options.print = true;
 		else
@@ -264,6 +302,14 @@ int main(int argc, char **argv)
 	make_sockets();
 	if (!*argv)
 		send_to_cid(NULL, 0);
+	if (options.alternate && *argv) {
+		int cids = 0;
+
+		while (argv[cids])
+			cids++;
+		send_alternating(argv, cids);
+		argv += cids;
+	}
 	for (; *argv; argv++) {
 		if (strcmp(*argv, "-")) {
 			send_to_hex(*argv);

@@ -2,7 +2,8 @@
 /*
  * worker: a server without QUIC.  It binds SO_REUSEPORT sockets, registers them through
  * libcidsteer, and does what its standard input says, a command a line, each answered with one
- * line: "ok", the name of an errno, or what is asked for.  It counts the packets of its sockets.
+ * line: "ok", the name of an errno, or what is asked for.  It counts the packets of its sockets;
+ * with --gro the datagrams of a train, each for itself.
  *
  *   worker --service NAME --listen ADDR:PORT... [--control PATH] [--handles N] [--generation N]
  *          [--user NAME] [--v6only] [--gro] [--unsteered] [--serve]
@@ -51,7 +52,7 @@ struct member {
 	int socket[MAX_LISTENERS];
 	struct set issued;
 	bool lost; /* cidsteer_dispatch() said that the daemon went away */
-	unsigned long packets[MAX_LISTENERS], own, foreign, bytes;
+	unsigned long packets[MAX_LISTENERS], own, foreign, bytes, trains;
 	unsigned long bulk_errors;
 };
 
@@ -202,19 +203,54 @@ static void count_packet(struct member *at, unsigned int i, const uint8_t *byte,
 		at->foreign++;
 }
 
-static void receive_all(struct member *at)
+/* With UDP_GRO: bytes of each datagram of a train; 0: it is no train. */
+static size_t segment_size(struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		int size;
+
+		if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO)
+			continue;
+		memcpy(&size, CMSG_DATA(c), sizeof(size));
+		return size;
+	}
+	return 0;
+}
+
+/* Returns whether there may be more. */
+static bool receive_one(struct member *at, unsigned int i)
 {
 	static uint8_t byte[65536];
-	ssize_t len;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { byte, sizeof(byte) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t len = recvmsg(at->socket[i], &msg, 0);
+	size_t segment;
 
+	if (len < 0)
+		return errno == ECONNREFUSED;
+	segment = segment_size(&msg);
+	if (!segment) {
+		count_packet(at, i, byte, len);
+		return true;
+	}
+	at->trains++;
+	for (size_t from = 0; from < (size_t)len; from += segment)
+		count_packet(at, i, byte + from, segment < len - from ? segment : len - from);
+	return true;
+}
+
+static void receive_all(struct member *at)
+{
 	for (unsigned int i = 0; i < options.listeners; i++) {
-		if (at->socket[i] < 0)
-			continue;
-		while ((len = recv(at->socket[i], byte, sizeof(byte), 0)) >= 0 ||
-		       errno == ECONNREFUSED) {
-			if (len >= 0)
-				count_packet(at, i, byte, len);
-		}
+		while (at->socket[i] >= 0 && receive_one(at, i))
+			;
 	}
 }
 
@@ -387,8 +423,8 @@ static void do_count(const char *argument)
 	receive_all(current);
 	for (unsigned int i = 0; i < options.listeners; i++)
 		packets += current->packets[i];
-	printf("packets=%lu own=%lu foreign=%lu bytes=%lu sockets=", packets, current->own,
-	       current->foreign, current->bytes);
+	printf("packets=%lu own=%lu foreign=%lu bytes=%lu trains=%lu sockets=", packets,
+	       current->own, current->foreign, current->bytes, current->trains);
 	for (unsigned int i = 0; i < options.listeners; i++)
 		printf("%s%lu", i ? "," : "", current->packets[i]);
 	puts("");
@@ -402,7 +438,7 @@ static void do_reset(const char *argument)
 
 		receive_all(at);
 		memset(at->packets, 0, sizeof(at->packets));
-		at->own = at->foreign = at->bytes = 0;
+		at->own = at->foreign = at->bytes = at->trains = 0;
 	}
 	puts("ok");
 }

@@ -48,6 +48,8 @@ static struct maps {
 
 struct cs_packet {
 	struct cs_tuple tuple;
+	const __u8 *payload;
+	__u32 length;
 	__u32 *asked;
 };
 
@@ -79,6 +81,17 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 	*tuple = packet->tuple;
 }
 
+/* Behind the payload lies what is not 0. */
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+{
+	__u8 head[CS_HEAD_BYTES];
+
+	memset(head, 0xee, sizeof(head));
+	memcpy(head, packet->payload,
+	       packet->length < sizeof(head) ? packet->length : sizeof(head));
+	return cs_quic_parse(head, packet->length, cid_len, quic);
+}
+
 static void maps_make(void)
 {
 	static const __u8 state[WORKERS] = {
@@ -93,6 +106,7 @@ static void maps_make(void)
 	cr_assert_neq(maps, MAP_FAILED);
 	for (int i = 1; i < SERVICES; i++) {
 		maps->service[i].used = i != GONE;
+		maps->service[i].not_quic = CS_POLICY_QUIC;
 		maps->service[i].cid_len = i == BARE ? 0 : 8;
 		maps->service[i].key[0] = 0x0102030405060708 * i;
 		maps->service[i].key[1] = 0xf1f2f3f4f5f6f7f8 + i;
@@ -109,26 +123,19 @@ static void maps_make(void)
 TestSuite(decide, .init = maps_make);
 
 /* Asks with the maps write-protected; says how often the 4-tuple was asked for. */
-static struct cs_verdict decide_len(__u16 service, const struct cs_tuple *tuple, const void *byte,
-				    size_t readable, __u32 length, __u32 *asked)
+static struct cs_verdict decide(__u16 service, const struct cs_tuple *tuple, const void *byte,
+				size_t size, __u32 *asked)
 {
 	const struct cs_listener listener = { service, 77, 5, CS_LISTENER_ALIAS, 0 };
-	const struct cs_packet packet = { *tuple, asked };
+	const struct cs_packet packet = { *tuple, byte, size, asked };
 	struct cs_verdict verdict;
-	const __u8 *data = byte;
 
 	*asked = 0;
 	memset(&verdict, 0xee, sizeof(verdict));
 	check(!mprotect(maps, sizeof(*maps), PROT_READ), "mprotect");
-	cs_decide(&packet, &listener, data, data + readable, length, &verdict);
+	cs_decide(&packet, &listener, &verdict);
 	check(!mprotect(maps, sizeof(*maps), PROT_READ | PROT_WRITE), "mprotect");
 	return verdict;
-}
-
-static struct cs_verdict decide(__u16 service, const struct cs_tuple *tuple, const void *byte,
-				size_t size, __u32 *asked)
-{
-	return decide_len(service, tuple, byte, size, size, asked);
 }
 
 static void same_verdict(const struct cs_verdict *got, const struct cs_verdict *expected,
@@ -232,6 +239,7 @@ static struct cs_verdict verdict_of(const struct kind *kind, __u8 len)
 	verdict.type = kind->type;
 	verdict.dcid_len = len;
 	memcpy(verdict.dcid, dcid_one, len);
+	verdict.small = kind->type == CS_TYPE_INITIAL; /* build() makes 64 bytes */
 	return verdict;
 }
 
@@ -335,14 +343,21 @@ Test(decide, a_service_without_connection_ids_goes_by_tuple_whatever_the_packet_
 	maps->worker[ACTIVE].service = BARE;
 	for (size_t i = 0; i < KINDS; i++) {
 		size_t whole = build(&kinds[i], kinds[i].len, packet);
+		__u8 len = kinds[i].form == CS_FORM_LONG ? kinds[i].len : 0;
+		size_t least = kinds[i].form == CS_FORM_LONG ? CS_LONG_HEADER_DCID + (size_t)len :
+							       1;
 
 		route(BARE, dcid_one, kinds[i].len, BY_DCID);
 		for (size_t size = 0; size <= whole; size++) {
-			struct cs_verdict expected = verdict_unparsed(BARE), got;
+			struct cs_verdict expected = verdict_of(&kinds[i], len), got;
 			__u32 asked;
 
+			if (size < least)
+				expected = verdict_unparsed(BARE);
+			expected.service = BARE;
 			*ring_of(BARE, &tuple_one, TUPLE_BYTES) = size % 2 ? ACTIVE : NOBODY;
-			sent_to(&expected, CS_C_by_tuple, size % 2 ? ACTIVE : NOBODY);
+			sent_to(&expected, size < least ? CS_C_malformed : CS_C_by_tuple,
+				size % 2 ? ACTIVE : NOBODY);
 			got = decide(BARE, &tuple_one, packet, size, &asked);
 			same_verdict(&got, &expected, kinds[i].name);
 			cr_assert_eq(asked, 1);
@@ -360,16 +375,14 @@ Test(decide, a_malformed_packet_goes_by_tuple_and_nothing_is_said_of_its_head)
 
 		build(&kinds[i], kinds[i].len, packet);
 		route(H3, dcid_one, kinds[i].len, ACTIVE);
-		for (size_t size = 0; size < 2 * whole; size++) {
-			/* Cut in what can be read, and in what the payload has. */
-			size_t readable = size < whole ? size : whole;
-			__u32 asked, length = size < whole ? whole : size - whole;
+		for (size_t size = 0; size < whole; size++) {
 			__u16 to = ringed[size % 5];
+			__u32 asked;
 			struct cs_verdict expected = verdict_unparsed(H3), got;
 
 			*ring_of(H3, &tuple_one, TUPLE_BYTES) = to;
 			sent_to(&expected, CS_C_malformed, is_there(to) ? to : 0);
-			got = decide_len(H3, &tuple_one, packet, readable, length, &asked);
+			got = decide(H3, &tuple_one, packet, size, &asked);
 			same_verdict(&got, &expected, kinds[i].name);
 			cr_assert_eq(asked, 1);
 		}
@@ -424,6 +437,154 @@ Test(decide, a_dcid_that_is_cut_goes_by_what_is_left)
 		sent_to(&expected, CS_C_by_ring, BY_DCID);
 		got = decide(H3, &tuple_one, packet, sizeof(packet), &asked);
 		same_verdict(&got, &expected, "greased version");
+	}
+}
+
+static const __u8 all_policies[] = { CS_POLICY_HASH, CS_POLICY_PASS, CS_POLICY_DROP };
+
+/* What a policy makes of a packet without a route, with @ringed in the ring. */
+static void by_policy(struct cs_verdict *verdict, __u8 policy, __u16 ringed, __u32 reason,
+		      __u32 dropped)
+{
+	verdict->reason = reason;
+	if (policy == CS_POLICY_PASS)
+		return;
+	sent_to(verdict, reason, is_there(ringed) ? ringed : 0);
+	if (policy == CS_POLICY_DROP && is_there(ringed))
+		verdict->drop = dropped;
+}
+
+/* A packet of @size under a policy, with each worker in the ring; @expected without an end. */
+static void check_policy(__u8 policy, const struct cs_verdict *expected, const __u8 *packet,
+			 size_t size, __u32 reason, __u32 dropped)
+{
+	static const __u16 ringed[] = { NOBODY, ACTIVE, DRAINING, DEAD, FOREIGN };
+
+	for (size_t i = 0; i < sizeof(ringed) / sizeof(ringed[0]); i++) {
+		struct cs_verdict want = *expected, got;
+		char what[64];
+		__u32 asked;
+
+		*ring_of(H3, &tuple_one, TUPLE_BYTES) = ringed[i];
+		by_policy(&want, policy, ringed[i], reason, dropped);
+		got = decide(H3, &tuple_one, packet, size, &asked);
+		snprintf(what, sizeof(what), "policy %u, reason %u, ring %u", policy, reason,
+			 ringed[i]);
+		same_verdict(&got, &want, what);
+		cr_assert_eq(asked, policy != CS_POLICY_PASS, "%s: tuple asked", what);
+	}
+}
+
+/* With the other policies set to something else, so that each is read where it belongs. */
+static void set_policies(__u8 unknown_cid, __u8 malformed, __u8 not_quic)
+{
+	maps->service[H3].unknown_cid = unknown_cid;
+	maps->service[H3].malformed = malformed;
+	maps->service[H3].not_quic = not_quic;
+}
+
+Test(decide, an_unknown_id_goes_by_the_policy_also_if_its_worker_is_dead)
+{
+	__u8 packet[64];
+
+	for (size_t i = 0; i < KINDS; i++) {
+		struct cs_verdict expected = verdict_of(&kinds[i], kinds[i].len);
+		size_t size = build(&kinds[i], kinds[i].len, packet);
+
+		if (kinds[i].opens)
+			continue;
+		for (int j = 0; j < 3; j++) {
+			set_policies(all_policies[j], all_policies[(j + 1) % 3], CS_POLICY_QUIC);
+			route(H3, dcid_one, kinds[i].len, NOBODY);
+			expected.routed = NOBODY;
+			check_policy(all_policies[j], &expected, packet, size, CS_C_unknown_cid,
+				     CS_C_dropped_unknown);
+			route(H3, dcid_one, kinds[i].len, DEAD);
+			expected.routed = DEAD;
+			check_policy(all_policies[j], &expected, packet, size, CS_C_dead_worker,
+				     CS_C_dropped_unknown);
+		}
+	}
+}
+
+Test(decide, a_malformed_packet_goes_by_the_policy)
+{
+	struct cs_verdict expected = verdict_unparsed(H3);
+	__u8 packet[64];
+
+	build(&kinds[0], 8, packet);
+	for (int j = 0; j < 3; j++) {
+		set_policies(all_policies[(j + 1) % 3], all_policies[j], CS_POLICY_QUIC);
+		for (size_t size = 0; size < CS_LONG_HEADER_DCID + 8; size++)
+			check_policy(all_policies[j], &expected, packet, size, CS_C_malformed,
+				     CS_C_dropped_malformed);
+	}
+}
+
+/* RFC 9443: every first byte without the fixed bit, whatever follows; an empty payload is not. */
+Test(decide, what_is_not_quic_goes_by_the_policy)
+{
+	struct cs_verdict expected = verdict_unparsed(H3);
+	__u8 packet[64];
+
+	build(&kinds[0], 8, packet);
+	route(H3, dcid_one, 8, ACTIVE);
+	for (int j = 0; j < 3; j++) {
+		set_policies(all_policies[(j + 1) % 3], all_policies[(j + 2) % 3], all_policies[j]);
+		for (int first = 0; first < 256; first++) {
+			struct cs_verdict got;
+			__u32 asked;
+
+			packet[0] = first;
+			for (size_t size = 1; size <= sizeof(packet) && !(first & 0x40); size += 21)
+				check_policy(all_policies[j], &expected, packet, size,
+					     CS_C_not_quic, CS_C_dropped_not_quic);
+			*ring_of(H3, &tuple_one, TUPLE_BYTES) = ACTIVE;
+			got = decide(H3, &tuple_one, packet, sizeof(packet), &asked);
+			cr_assert_eq(got.reason == CS_C_not_quic, !(first & 0x40),
+				     "first byte 0x%02x: reason %u", first, got.reason);
+		}
+		check_policy(all_policies[(j + 2) % 3], &expected, packet, 0, CS_C_malformed,
+			     CS_C_dropped_malformed);
+	}
+}
+
+/* RFC 9000, section 14.1: by table and by ring alike, and of no other type. */
+Test(decide, an_initial_below_1200_bytes_is_noted_and_dropped_by_choice)
+{
+	static const __u16 routed[] = { NOBODY, ACTIVE, DEAD };
+	static __u8 packet[1300];
+
+	for (size_t i = 0; i < KINDS; i++) {
+		build(&kinds[i], kinds[i].len, packet);
+		*ring_of(H3, dcid_one, kinds[i].len) = BY_DCID;
+		for (int bits = 0; bits < 2 * 2 * 3; bits++) {
+			size_t size = bits & 1 ? 1199 : 1200;
+			__u32 small = bits & 1 && kinds[i].type == CS_TYPE_INITIAL;
+			struct cs_verdict got;
+			__u32 asked;
+
+			maps->service[H3].small_initial = bits & 2 ? CS_POLICY_DROP :
+								     CS_POLICY_HASH;
+			route(H3, dcid_one, kinds[i].len, routed[bits / 4]);
+			got = decide(H3, &tuple_one, packet, size, &asked);
+			cr_assert_eq(got.small, small, "%s", kinds[i].name);
+			cr_assert_eq(got.drop, small && bits & 2 ? CS_C_dropped_initial : 0, "%s",
+				     kinds[i].name);
+			cr_assert_neq(got.worker, NOBODY);
+		}
+	}
+	/* Nobody is registered. */
+	build(&kinds[0], 8, packet);
+	route(H3, dcid_one, 8, NOBODY);
+	maps->service[H3].small_initial = CS_POLICY_DROP;
+	for (int worker = NOBODY; worker <= ACTIVE; worker++) {
+		struct cs_verdict got;
+		__u32 asked;
+
+		*ring_of(H3, dcid_one, 8) = worker;
+		got = decide(H3, &tuple_one, packet, 64, &asked);
+		cr_assert_eq(got.drop, worker ? CS_C_dropped_initial : 0);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include "core/cid_table.h"
+#include "core/quic.h"
 #include "core/ring.h"
 #include "law.h"
 
@@ -242,4 +243,85 @@ Test(ring, a_hash_chooses_bucket_and_tag_by_different_bits)
 		}
 	}
 	cr_assert_eq(reached, ~0ULL);
+}
+
+#define KEYS 100000
+
+/* Which worker each of KEYS connections starts at, whose DCIDs are numbers. */
+static void place(const struct cs_ring *ring, const __u64 key[2], __u16 *worker)
+{
+	struct cs_cid cid = { .len = 8 };
+
+	for (__u64 i = 0; i < KEYS; i++) {
+		cid.word[0] = i;
+		worker[i] = ring->worker[cs_ring_bucket(cs_cid_hash(key, &cid))];
+	}
+}
+
+/*
+ * Mean square of the differences from an even share, by what chance alone makes of it: which bucket
+ * is whose, and which DCID falls into it.
+ */
+static double unevenness(const __u16 *worker, const struct members *members)
+{
+	double even = (double)KEYS / members->count, squares = 0, chance;
+
+	for (__u32 w = 0; w < members->count; w++) {
+		double off = -even;
+
+		for (__u32 i = 0; i < KEYS; i++)
+			off += worker[i] == members->worker[w];
+		squares += off * off / even / even;
+	}
+	chance = (members->count - 1) * (1.0 / CS_RING_SIZE + 1.0 / KEYS);
+	return squares / members->count / chance;
+}
+
+/* Chance is 1.6% with two workers and 4.2% with eight. */
+Test(ring, a_hundred_thousand_connections_are_spread_within_a_few_percent)
+{
+	static __u16 worker[KEYS];
+	__u64 seed = 10;
+
+	for (__u32 n = 2; n <= 8; n++) {
+		double sum = 0;
+
+		for (int round = 0; round < 10; round++) {
+			struct members members = random_members(&seed, n);
+			struct cs_ring ring;
+
+			fill(&ring, &members);
+			place(&ring, members.key, worker);
+			sum += unevenness(worker, &members);
+		}
+		check(sum / 10 < 2.5, "%u workers: %.2f times what chance makes", n, sum / 10);
+	}
+}
+
+/* Joining and, read backwards, leaving. */
+Test(ring, of_a_hundred_thousand_connections_only_those_of_the_newcomer_move)
+{
+	static __u16 before[KEYS], after[KEYS];
+	__u64 seed = 11;
+
+	for (__u32 n = 1; n < MOST_WORKERS; n++) {
+		struct members more = random_members(&seed, n + 1), members = more;
+		struct cs_ring ring;
+		double moved = 0, share;
+
+		members.count = n;
+		fill(&ring, &members);
+		place(&ring, members.key, before);
+		fill(&ring, &more);
+		place(&ring, members.key, after);
+		for (__u32 i = 0; i < KEYS; i++) {
+			check(after[i] == before[i] || after[i] == more.worker[n],
+			      "%u workers: a connection went from %u to %u", n, before[i],
+			      after[i]);
+			moved += after[i] != before[i];
+		}
+		/* Its buckets are 1 in n + 1, give or take 6 sigma of CS_RING_SIZE trials. */
+		share = moved / KEYS * CS_RING_SIZE;
+		check(is_binomial(share, CS_RING_SIZE, n + 1), "%u workers: %.0f moved", n, moved);
+	}
 }

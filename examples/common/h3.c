@@ -126,6 +126,17 @@ static int extend_max_stream_data(ngtcp2_conn *quic, int64_t stream, uint64_t ma
 	return 0;
 }
 
+/* A PRIORITY_UPDATE may name a stream that is not there yet; nghttp3 asks how far that may go. */
+static int extend_max_streams(ngtcp2_conn *quic, uint64_t max, void *user)
+{
+	struct h3 *h3 = user;
+
+	(void)quic;
+	if (h3->http)
+		nghttp3_conn_set_max_client_streams_bidi(h3->http, max);
+	return 0;
+}
+
 /*
  * The server may send, the client receive, before the handshake is complete: the server's
  * control stream can be in its first packets.
@@ -142,10 +153,12 @@ void h3_callbacks(ngtcp2_callbacks *callbacks, int server)
 {
 	memset(callbacks, 0, sizeof(*callbacks));
 	quic_crypto_callbacks(callbacks, server);
-	if (server)
+	if (server) {
 		callbacks->recv_tx_key = recv_key;
-	else
+		callbacks->extend_max_remote_streams_bidi = extend_max_streams;
+	} else {
 		callbacks->recv_rx_key = recv_key;
+	}
 	callbacks->recv_stream_data = recv_stream_data;
 	callbacks->acked_stream_data_offset = acked_stream_data;
 	callbacks->stream_close = stream_close;
@@ -168,6 +181,10 @@ int h3_start_http(struct h3 *h3, const nghttp3_callbacks *callbacks, int server,
 		       nghttp3_conn_client_new(&h3->http, callbacks, &settings, NULL, user);
 	if (err)
 		return http_failed(h3, err);
+	if (server)
+		nghttp3_conn_set_max_client_streams_bidi(
+			h3->http,
+			ngtcp2_conn_get_local_transport_params(h3->quic)->initial_max_streams_bidi);
 	if (ngtcp2_conn_open_uni_stream(h3->quic, &control, NULL) ||
 	    ngtcp2_conn_open_uni_stream(h3->quic, &encoder, NULL) ||
 	    ngtcp2_conn_open_uni_stream(h3->quic, &decoder, NULL))

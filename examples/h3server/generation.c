@@ -98,7 +98,8 @@ static int bind_sockets(struct workers *all, struct child *child)
 	unsigned int i;
 
 	for (i = 0; i < options->listeners; i++) {
-		int fd = udp_bind(&options->listen[i], is_v6only(options, &options->listen[i]));
+		int fd = udp_bind(&options->listen[i], is_v6only(options, &options->listen[i]),
+				  options->gro);
 
 		if (fd < 0)
 			return failed(addr_format(&options->listen[i], text), strerror(-fd));

@@ -18,6 +18,8 @@ static const char help[] =
 	"  --listen ADDR:PORT   listen here; may be given more than once ([::]:443)\n"
 	"  --workers N          number of workers (4)\n"
 	"  --threads            workers are threads of one process, not processes\n"
+	"  --gro                receive trains of datagrams (UDP_GRO): the kernel picks the\n"
+	"                       worker by the first, so others in it may be strays\n"
 	"  --user NAME          become this user once the sockets are bound\n"
 	"  --cert FILE, --key FILE\n"
 	"                       certificate chain and key, PEM; without: made up at start\n"
@@ -51,6 +53,7 @@ enum {
 	OPT_LISTEN = 256,
 	OPT_WORKERS,
 	OPT_THREADS,
+	OPT_GRO,
 	OPT_USER,
 	OPT_CERT,
 	OPT_KEY,
@@ -71,6 +74,7 @@ static const struct option long_options[] = {
 	{ "listen", required_argument, NULL, OPT_LISTEN },
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "threads", no_argument, NULL, OPT_THREADS },
+	{ "gro", no_argument, NULL, OPT_GRO },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "cert", required_argument, NULL, OPT_CERT },
 	{ "key", required_argument, NULL, OPT_KEY },
@@ -170,6 +174,9 @@ static int parse_one(struct options *options, int opt, const char *value)
 		return parse_numeric(options, opt, value);
 	case OPT_THREADS:
 		options->threads = true;
+		return 0;
+	case OPT_GRO:
+		options->gro = true;
 		return 0;
 	case OPT_WITHOUT_DAEMON:
 		options->without_daemon = true;

@@ -19,6 +19,7 @@ struct options {
 	bool threads;
 	bool steer;
 	bool without_daemon;
+	bool gro;
 	bool has_preferred;
 	union addr preferred; /* preferred_address, RFC 9000, section 9.6 */
 	const char *user;

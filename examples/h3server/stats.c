@@ -77,7 +77,9 @@ void stats_worker(const struct stats *s)
 			"{\"event\":\"worker\",\"worker\":%u,\"index\":%u,\"generation\":%u,"
 			"\"connections\":%" PRIu64 ",\"transfers\":%" PRIu64
 			",\"path_changes\":%" PRIu64 ",\"strays\":%" PRIu64 ",\"unknown\":%" PRIu64
-			",\"datagrams_in\":%" PRIu64 ",\"datagrams_out\":%" PRIu64 "}\n",
+			",\"datagrams_in\":%" PRIu64 ",\"trains\":%" PRIu64
+			",\"datagrams_out\":%" PRIu64 "}\n",
 			s->worker, s->index, s->generation, s->connections, s->transfers,
-			s->path_changes, s->strays, s->unknown, s->datagrams_in, s->datagrams_out));
+			s->path_changes, s->strays, s->unknown, s->datagrams_in, s->trains,
+			s->datagrams_out));
 }

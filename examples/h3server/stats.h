@@ -22,6 +22,7 @@ struct stats {
 	uint64_t strays;       /* datagrams of another worker's connections */
 	uint64_t unknown;      /* datagrams of no connection */
 	uint64_t datagrams_in;
+	uint64_t trains; /* of several of them, received at once (--gro) */
 	uint64_t datagrams_out;
 };
 

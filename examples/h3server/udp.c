@@ -4,14 +4,20 @@
 #include "h3server/udp.h"
 
 #include <errno.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 
 #define SOCKET_BUFFER (2 * 1024 * 1024)
 
 union control {
 	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo)) +
+		   CMSG_SPACE(sizeof(int))];
 };
 
 static int set_option(int fd, int level, int name, int value)
@@ -38,7 +44,7 @@ static int set_options(int fd, sa_family_t family, bool v6only)
 	return err ? err : set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 }
 
-int udp_bind(const union addr *addr, bool v6only)
+int udp_bind(const union addr *addr, bool v6only, bool gro)
 {
 	int fd = socket(addr->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int err;
@@ -46,6 +52,8 @@ int udp_bind(const union addr *addr, bool v6only)
 	if (fd < 0)
 		return -errno;
 	err = set_options(fd, addr->sa.sa_family, v6only);
+	if (!err && gro)
+		err = set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 	if (!err && bind(fd, &addr->sa, addr_len(addr)) < 0)
 		err = -errno;
 	if (err) {
@@ -55,9 +63,10 @@ int udp_bind(const union addr *addr, bool v6only)
 	return fd;
 }
 
-/* The destination address; the port is the socket's. */
-static void take_local(struct msghdr *msg, union addr *local)
+/* The destination address, whose port is the socket's, and the size of a train's segments. */
+static void take_control(struct msghdr *msg, struct udp_train *train)
 {
+	union addr *local = &train->next.local;
 	struct cmsghdr *c;
 
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
@@ -74,17 +83,22 @@ static void take_local(struct msghdr *msg, union addr *local)
 			/* An IPv4 packet's address comes mapped, and goes back so. */
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
 			local->in6.sin6_addr = info.ipi6_addr;
+		} else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+			int size;
+
+			memcpy(&size, CMSG_DATA(c), sizeof(size));
+			train->segment = size > 0 ? (size_t)size : train->len;
 		}
 	}
 }
 
-int udp_receive(int fd, const union addr *bound, struct udp_datagram *datagram)
+int udp_receive(int fd, const union addr *bound, struct udp_train *train)
 {
-	struct iovec iov = { datagram->bytes, sizeof(datagram->bytes) };
+	struct iovec iov = { train->bytes, sizeof(train->bytes) };
 	union control control;
 	struct msghdr msg = {
-		.msg_name = &datagram->remote,
-		.msg_namelen = sizeof(datagram->remote),
+		.msg_name = &train->next.remote,
+		.msg_namelen = sizeof(train->next.remote),
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
@@ -94,10 +108,23 @@ int udp_receive(int fd, const union addr *bound, struct udp_datagram *datagram)
 
 	if (n < 0)
 		return -errno;
-	datagram->len = (size_t)n;
-	datagram->local = *bound;
-	take_local(&msg, &datagram->local);
+	train->at = 0;
+	train->len = train->segment = (size_t)n;
+	train->next.local = *bound;
+	take_control(&msg, train);
 	return 0;
+}
+
+struct udp_datagram *udp_next(struct udp_train *train)
+{
+	size_t left = train->len - train->at;
+
+	if (!left)
+		return NULL;
+	train->next.bytes = train->bytes + train->at;
+	train->next.len = train->segment < left ? train->segment : left;
+	train->at += train->next.len;
+	return &train->next;
 }
 
 /* Returns the length of the control message. */

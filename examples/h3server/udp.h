@@ -12,7 +12,14 @@
 struct udp_datagram {
 	union addr local; /* the address that the client sent to, also on a wildcard socket */
 	union addr remote;
+	uint8_t *bytes;
 	size_t len;
+};
+
+/* What one call receives: a datagram, or, with UDP_GRO, a train of them. */
+struct udp_train {
+	struct udp_datagram next; /* as udp_next() finds it */
+	size_t at, len, segment;  /* bytes */
 	uint8_t bytes[65536];
 };
 
@@ -20,14 +27,18 @@ struct udp_datagram {
  * udp_bind - a socket that workers share an address with (SO_REUSEPORT)
  *
  * @v6only:	IPv4 has a socket of its own; else an IPv6 wildcard takes both
+ * @gro:	UDP_GRO: the kernel picks a worker once for a whole train of datagrams from
+ *		one address and port, also if they belong to connections of several workers
  *
- * UDP_GRO stays off: the kernel would pick a worker once for
- * a whole train of datagrams.  Returns the descriptor or a negative errno.
+ * Returns the descriptor or a negative errno.
  */
-int udp_bind(const union addr *addr, bool v6only);
+int udp_bind(const union addr *addr, bool v6only, bool gro);
 
 /* Returns 0, or a negative errno; -EAGAIN when there is none. */
-int udp_receive(int fd, const union addr *bound, struct udp_datagram *datagram);
+int udp_receive(int fd, const union addr *bound, struct udp_train *train);
+
+/* The next datagram that was received; NULL: there is none left. */
+struct udp_datagram *udp_next(struct udp_train *train);
 
 /*
  * Sends from @local.  A datagram that the kernel does not take is lost as any other may be:

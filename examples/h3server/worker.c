@@ -71,13 +71,13 @@ void worker_send(struct worker *worker, const ngtcp2_path *path, const uint8_t *
 }
 
 /* A version that we do not speak: name those that we do (RFC 9000, section 6.1). */
-static void negotiate_version(struct worker *worker, const ngtcp2_version_cid *cid)
+static void negotiate_version(struct worker *worker, const struct udp_datagram *in,
+			      const ngtcp2_version_cid *cid)
 {
 	const uint32_t versions[] = { NGTCP2_PROTO_VER_V1 };
-	struct udp_datagram *in = worker->datagram;
 	ngtcp2_path path = {
-		.local = { &in->local.sa, addr_len(&in->local) },
-		.remote = { &in->remote.sa, addr_len(&in->remote) },
+		.local = { (struct sockaddr *)&in->local.sa, addr_len(&in->local) },
+		.remote = { (struct sockaddr *)&in->remote.sa, addr_len(&in->remote) },
 	};
 	uint8_t bytes[QUIC_DATAGRAM_MAX], random;
 	ngtcp2_ssize n;
@@ -96,8 +96,9 @@ static void negotiate_version(struct worker *worker, const ngtcp2_version_cid *c
 /*
  * A DCID that is not ours: of another worker's connection, or of none.  Neither is answered.
  * A stateless reset is right only if the connection is nobody's; the token is the same in all
- * workers, so sent for a stray it would end a healthy connection.  A client whose connection
- * is really gone finds out by its idle timeout.
+ * workers, so sent for a stray it would end a healthy connection: with --gro each datagram of a
+ * train but the first may be one.  A client whose connection is really gone finds out by its idle
+ * timeout.
  */
 static void unknown_cid(struct worker *worker, const ngtcp2_version_cid *cid)
 {
@@ -107,9 +108,8 @@ static void unknown_cid(struct worker *worker, const ngtcp2_version_cid *cid)
 		worker->stats.unknown++;
 }
 
-static void dispatch(struct worker *worker)
+static void dispatch(struct worker *worker, struct udp_datagram *in)
 {
-	struct udp_datagram *in = worker->datagram;
 	ngtcp2_version_cid cid;
 	struct conn *conn;
 	ngtcp2_pkt_hd hd;
@@ -118,7 +118,7 @@ static void dispatch(struct worker *worker)
 	worker->stats.datagrams_in++;
 	err = ngtcp2_pkt_decode_version_cid(&cid, in->bytes, in->len, worker->cids->length);
 	if (err == NGTCP2_ERR_VERSION_NEGOTIATION) {
-		negotiate_version(worker, &cid);
+		negotiate_version(worker, in, &cid);
 		return;
 	}
 	/* A long header of version 0 is Version Negotiation, which servers do not get. */
@@ -135,18 +135,23 @@ static void dispatch(struct worker *worker)
 
 static void receive(struct worker *worker, unsigned int listener)
 {
+	struct udp_train *train = worker->train;
 	int i;
 
 	for (i = 0; i < BATCH; i++) {
 		int err = udp_receive(worker->sockets[listener],
-				      &worker->server->options->listen[listener], worker->datagram);
+				      &worker->server->options->listen[listener], train);
+		struct udp_datagram *in;
 
 		/* Anything but a datagram is an ICMP error, and those prove nothing. */
 		if (err == -EAGAIN)
 			return;
 		worker->idle = false;
-		if (!err)
-			dispatch(worker);
+		if (err)
+			continue;
+		worker->stats.trains += train->segment < train->len;
+		while ((in = udp_next(train)))
+			dispatch(worker, in);
 	}
 }
 
@@ -271,8 +276,8 @@ static int prepare(struct worker *worker)
 	unsigned int i;
 
 	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
-	worker->datagram = malloc(sizeof(*worker->datagram));
-	if (worker->epoll < 0 || !worker->datagram)
+	worker->train = malloc(sizeof(*worker->train));
+	if (worker->epoll < 0 || !worker->train)
 		return failed(worker, "start", strerror(errno));
 	for (i = 0; i < options->listeners; i++)
 		if (watch(worker, worker->sockets[i], i) < 0)
@@ -322,7 +327,7 @@ static void finish(struct worker *worker)
 	}
 	if (worker->epoll >= 0)
 		close(worker->epoll);
-	free(worker->datagram);
+	free(worker->train);
 }
 
 static void print_summary(const struct worker *worker)

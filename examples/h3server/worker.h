@@ -62,7 +62,7 @@ struct worker {
 	struct conn *touched; /* those that may have something to send */
 	uint64_t next_expiry; /* no connection's timer ends earlier */
 	int epoll;
-	struct udp_datagram *datagram;
+	struct udp_train *train;
 	struct stats stats;
 };
 

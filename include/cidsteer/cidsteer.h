@@ -153,7 +153,8 @@ int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len);
  * Counted as a stray if at this moment the table has a route for the ID: another worker has
  * issued it, or its route was altered.  An ID without a route (a connection that is over, a scan)
  * is no fault of the routing.  Do not answer a stray
- * with a stateless reset: it would be valid, and end a healthy connection.
+ * with a stateless reset: it would be valid, and end a healthy connection.  The daemon is told of
+ * up to 10 in a second, without waiting, for its recorder (cidsteer report).
  *
  * Returns 1 for a stray, 0 for none, or -EINVAL, -ECHILD, -ENOTCONN, -ETIMEDOUT as above.
  */

@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 2
+#define CS_LAYOUT 3
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 256	    /* with id 0, "no service": the configuration is refused */
@@ -21,7 +21,9 @@
 #define CS_MAX_SERVICE_WORKERS 1024 /* usage lines of one service, 0 is the departed: refused */
 #define CS_MAX_SOCKETS 65536	    /* slots of cs_sockets: registering is refused */
 #define CS_MAX_ADDRS 4096	    /* keys of cs_addrs, two for a dual-stack wildcard */
-#define CS_MAX_NETNS 16		    /* network namespaces: one so far */
+#define CS_MAX_NETNS 16		    /* network namespaces: the configuration is refused */
+#define CS_LOCAL_LINES 1024	    /* of cs_locals for each namespace, a power of two */
+#define CS_MAX_PREFIXES 4096	    /* local prefixes: those too many are not local */
 #define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
 #define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
 #define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
@@ -75,6 +77,7 @@ struct cs_ports {
 	 * 6.12 no longer see that the offset is even, and refuse the program.
 	 */
 	__u16 line[65536];
+	__u32 prefixes; /* of this namespace that are in cs_prefixes */
 };
 
 struct cs_line {
@@ -83,6 +86,44 @@ struct cs_line {
 	__u32 pad;		   /* must be zero */
 };
 _Static_assert(sizeof(struct cs_line) == 24, "map value layout");
+
+/*
+ * Local addresses, which wildcards are matched against: a line of cs_locals has those whose
+ * cs_local_line() it is, from the front; 0: free, since :: is nobody's address.  Those that find
+ * no room there, and prefixes that are shorter (AnyIP: `ip route add local 2001:db8::/64 dev lo`),
+ * are in cs_prefixes.  So an address of the host costs one array look-up.
+ */
+struct cs_local {
+	__u64 addr[4][2]; /* each as the 16 bytes of struct cs_addr */
+};
+_Static_assert(sizeof(struct cs_local) == 64, "map value layout");
+
+/* Key of cs_prefixes; the value says nothing. */
+struct cs_prefix {
+	__u32 len;   /* bits that count of what follows: 32 and those of the address */
+	__u32 netns; /* index into cs_abi.netns_cookie */
+	__u8 ip[16];
+};
+_Static_assert(sizeof(struct cs_prefix) == 24, "map key layout");
+
+static inline __attribute__((always_inline, unused)) __u32 cs_local_line(__u32 netns,
+									 const __u64 addr[2])
+{
+	__u64 mixed = (addr[0] ^ addr[1]) * 0x9e3779b97f4a7c15ULL;
+
+	return netns * CS_LOCAL_LINES + (mixed >> 54);
+}
+
+/* What happens to a packet without a route, one that is malformed, one that is not QUIC. */
+#define CS_POLICY_HASH 0 /* to the ring's worker for its 4-tuple */
+#define CS_POLICY_PASS 1 /* left to the kernel's own hash */
+#define CS_POLICY_DROP 2 /* dropped at XDP; elsewhere, and past the lease, as CS_POLICY_HASH */
+#define CS_POLICY_QUIC 3 /* of not_quic only: nobody looks, all is QUIC */
+
+/* Value of cs_lease: until when verdicts may drop, on CLOCK_MONOTONIC. */
+struct cs_lease {
+	__u64 until_ns;
+};
 
 /* Value of cs_services. */
 struct cs_service {
@@ -94,9 +135,14 @@ struct cs_service {
 	__u8 cid_len;		 /* bytes of a short header's DCID, 0..20 */
 	__u8 shared_table;	 /* workers map the table and write it; else the daemon writes */
 	__u8 listeners;
-	__u32 generation; /* of its workers, the last that was counted */
+	__u32 generation;   /* of its workers, the last that was counted */
+	__u8 unknown_cid;   /* CS_POLICY_* */
+	__u8 malformed;	    /* CS_POLICY_* */
+	__u8 not_quic;	    /* CS_POLICY_* */
+	__u8 small_initial; /* CS_POLICY_DROP, or CS_POLICY_HASH: only counted */
+	__u32 pad;	    /* must be zero */
 };
-_Static_assert(sizeof(struct cs_service) == 48, "map value layout");
+_Static_assert(sizeof(struct cs_service) == 56, "map value layout");
 
 /* One route of the CID table, as bpftool prints it; core/cid_table.h is its law. */
 struct cs_route {
@@ -117,6 +163,8 @@ _Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
 #define CS_WORKER_DRAINING 3 /* keeps those that it has */
 #define CS_WORKER_DEAD 4     /* is being reaped */
 
+#define CS_WORKER_GRO 1 /* of flags: a socket had UDP_GRO when it registered */
+
 #define CS_TARGET_SOCKET 0 /* index is the worker's first slot in cs_sockets */
 
 /* Value of cs_workers: who owns a connection, and where its packets go. */
@@ -128,7 +176,7 @@ struct cs_worker {
 	__u32 index;
 	__u16 usage; /* its line in the service's usage map */
 	__u8 slots;  /* that it has in cs_sockets, from @index on */
-	__u8 pad;    /* must be zero */
+	__u8 flags;  /* CS_WORKER_GRO */
 	__u32 pid;   /* for people and for a restarted daemon; 0: not known */
 	__u32 token; /* by which the server names the generation */
 	__u64 start; /* start time of @pid in clock ticks since boot (proc(5), stat field 22) */
@@ -199,7 +247,9 @@ struct cs_verdict {
 	__u8 dcid[CS_MAX_CID];
 	__u32 routed; /* worker that the table names, dead or alive; 0: not in the table */
 	__u32 index;  /* of @worker: its first slot in cs_sockets */
+	__u32 drop;   /* CS_C_dropped_*: to be dropped, and @reason if that cannot be; else 0 */
+	__u32 small;  /* an Initial in less than 1200 bytes (RFC 9000, section 14.1) */
 };
-_Static_assert(sizeof(struct cs_verdict) == 48, "verdict layout");
+_Static_assert(sizeof(struct cs_verdict) == 56, "verdict layout");
 
 #endif

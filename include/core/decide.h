@@ -5,11 +5,13 @@
  * Pure: it reads the packet and the maps and writes nothing but its answer.  Both hooks, the
  * command's `explain` and the tests call this function, so they agree on every packet.
  *
- * Who includes this header defines the five functions declared first, over maps or over a
+ * Who includes this header defines the six functions declared first, over maps or over a
  * test's memory.
  *
  * struct cs_packet is the includer's own: this code only hands it on.  A 4-tuple is asked for
  * only when it is needed, because at sk_reuseport it costs a call to read the IP header.
+ *
+ * docs/packets.md has the same in words.
  */
 #ifndef CS_DECIDE_H
 #define CS_DECIDE_H
@@ -42,6 +44,8 @@ CS_INLINE const struct cs_worker *cs_map_worker(__u32 worker);
 CS_INLINE __u32 cs_map_route(__u32 service, __u64 tag);
 CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket);
 CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *tuple);
+/* cs_quic_parse() of the packet's payload. */
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic);
 
 CS_INLINE __u64 cs_tuple_hash(const __u64 key[2], const struct cs_tuple *tuple)
 {
@@ -74,15 +78,6 @@ CS_INLINE void cs_decide_ring(struct cs_verdict *verdict, __u64 hash, __u32 reas
 	verdict->index = worker->index;
 }
 
-CS_INLINE void cs_decide_tuple(const struct cs_packet *packet, const struct cs_service *service,
-			       struct cs_verdict *verdict, __u32 reason)
-{
-	struct cs_tuple tuple = {};
-
-	cs_packet_tuple(packet, &tuple);
-	cs_decide_ring(verdict, cs_tuple_hash(service->key, &tuple), reason);
-}
-
 /* A route that was issued.  Returns whether its worker is there to be sent to. */
 CS_INLINE int cs_decide_route(struct cs_verdict *verdict, __u64 hash)
 {
@@ -113,20 +108,93 @@ CS_INLINE int cs_opens_connection(const struct cs_quic *quic)
 	       quic->type == CS_TYPE_NONE;
 }
 
+/* What is to be done without a route. */
+struct cs_fallback {
+	__u32 reason;
+	__u32 dropped; /* reason of CS_POLICY_DROP */
+	__u8 policy;   /* CS_POLICY_* */
+	__u8 by_dcid;  /* the ring is asked by @hash, not by the 4-tuple */
+	__u64 hash;    /* of the DCID */
+};
+
+/* Who has no DCID that could be looked up. */
+CS_INLINE int cs_decide_early(const struct cs_service *service, const struct cs_quic *quic,
+			      int malformed, struct cs_fallback *fallback)
+{
+	/* RFC 9443: STUN, DTLS, RTP share the port.  An empty payload is nobody's. */
+	if (service->not_quic != CS_POLICY_QUIC && quic->length && !(quic->first & CS_FIXED_BIT)) {
+		fallback->reason = CS_C_not_quic;
+		fallback->dropped = CS_C_dropped_not_quic;
+		fallback->policy = service->not_quic;
+		return 1;
+	}
+	if (malformed) {
+		fallback->reason = CS_C_malformed;
+		fallback->dropped = CS_C_dropped_malformed;
+		fallback->policy = service->malformed;
+		return 1;
+	}
+	fallback->policy = CS_POLICY_HASH;
+	fallback->reason = CS_C_by_tuple;
+	return 0;
+}
+
+/* Tells what was read of the header. */
+CS_INLINE void cs_decide_header(const struct cs_service *service, const struct cs_quic *quic,
+				struct cs_verdict *verdict)
+{
+	verdict->form = quic->form;
+	verdict->type = quic->type;
+	verdict->version = quic->version;
+	verdict->dcid_len = quic->dcid.len;
+	__builtin_memcpy(verdict->dcid, quic->dcid.byte, CS_MAX_CID);
+	if (quic->type != CS_TYPE_INITIAL || quic->length >= CS_INITIAL_DATAGRAM)
+		return;
+	verdict->small = 1;
+	if (service->small_initial == CS_POLICY_DROP)
+		verdict->drop = CS_C_dropped_initial;
+}
+
+/* By the table.  Returns whether that says it all; if not, what else is in @fallback. */
+CS_INLINE int cs_decide_cid(const struct cs_service *service, const struct cs_quic *quic,
+			    struct cs_verdict *verdict, struct cs_fallback *fallback)
+{
+	/* Nothing in such a service's packets says more than their 4-tuple. */
+	if (!service->cid_len || !quic->dcid.len)
+		return 0;
+	fallback->hash = cs_cid_hash(service->key, &quic->dcid);
+	if (cs_decide_route(verdict, fallback->hash))
+		return 1;
+	/* Keyed by the DCID that the client chose: its retransmissions and the second half of
+	 * its ClientHello come to the same worker, also from another address.
+	 */
+	if (cs_opens_connection(quic)) {
+		fallback->by_dcid = 1;
+		fallback->reason = CS_C_by_ring;
+	} else {
+		fallback->policy = service->unknown_cid;
+		fallback->dropped = CS_C_dropped_unknown;
+		fallback->reason = CS_C_unknown_cid;
+	}
+	if (verdict->routed)
+		fallback->reason = CS_C_dead_worker;
+	return 0;
+}
+
 /*
  * cs_decide - route one packet
- * @packet:	handed to cs_packet_tuple()
+ * @packet:	handed to cs_packet_tuple() and cs_packet_quic()
  * @listener:	what it came to
- * @data, @end, @length:	its UDP payload, as for cs_quic_parse()
  * @verdict:	the answer; all of it is written
  */
 CS_INLINE void cs_decide(const struct cs_packet *packet, const struct cs_listener *listener,
-			 const __u8 *data, const __u8 *end, __u32 length,
 			 struct cs_verdict *verdict)
 {
 	const struct cs_service *service = cs_map_service(listener->service);
+	struct cs_fallback fallback = {};
+	struct cs_tuple tuple = {};
 	struct cs_quic quic = {};
-	__u64 hash;
+	int malformed;
 
 	*verdict = (struct cs_verdict){
 		.service = listener->service,
@@ -138,36 +206,26 @@ CS_INLINE void cs_decide(const struct cs_packet *packet, const struct cs_listene
 		verdict->reason = CS_C_no_service;
 		return;
 	}
-	/* Nothing in such a service's packets says more than their 4-tuple. */
-	if (!service->cid_len) {
-		cs_decide_tuple(packet, service, verdict, CS_C_by_tuple);
+	malformed = cs_packet_quic(packet, service->cid_len, &quic);
+	if (!cs_decide_early(service, &quic, malformed, &fallback)) {
+		cs_decide_header(service, &quic, verdict);
+		if (cs_decide_cid(service, &quic, verdict, &fallback))
+			return;
+	}
+	if (fallback.policy == CS_POLICY_PASS) {
+		verdict->reason = fallback.reason;
 		return;
 	}
-	/* The server, not the router, says what is not QUIC: one worker sees all of it. */
-	if (cs_quic_parse(data, end, length, service->cid_len, &quic)) {
-		cs_decide_tuple(packet, service, verdict, CS_C_malformed);
-		return;
+	if (!fallback.by_dcid) {
+		cs_packet_tuple(packet, &tuple);
+		fallback.hash = cs_tuple_hash(service->key, &tuple);
 	}
-	verdict->form = quic.form;
-	verdict->type = quic.type;
-	verdict->version = quic.version;
-	verdict->dcid_len = quic.dcid.len;
-	__builtin_memcpy(verdict->dcid, quic.dcid.byte, CS_MAX_CID);
-	if (!quic.dcid.len) {
-		cs_decide_tuple(packet, service, verdict, CS_C_by_tuple);
-		return;
-	}
-	hash = cs_cid_hash(service->key, &quic.dcid);
-	if (cs_decide_route(verdict, hash))
-		return;
-	/* Keyed by the DCID that the client chose: its retransmissions and the second half of
-	 * its ClientHello come to the same worker, also from another address.
-	 */
-	if (cs_opens_connection(&quic))
-		cs_decide_ring(verdict, hash, verdict->routed ? CS_C_dead_worker : CS_C_by_ring);
-	else
-		cs_decide_tuple(packet, service, verdict,
-				verdict->routed ? CS_C_dead_worker : CS_C_unknown_cid);
+	cs_decide_ring(verdict, fallback.hash, fallback.reason);
+	/* With nobody registered the packets may be those of a server that is not steered. */
+	if (verdict->reason == CS_C_no_worker)
+		verdict->drop = 0;
+	else if (fallback.policy == CS_POLICY_DROP)
+		verdict->drop = fallback.dropped;
 }
 
 #endif

@@ -9,7 +9,7 @@
  *   +-----+--------+----+------+---- - -         +-----+------+---- - -
  *
  * Only form bit, version and connection IDs are invariant; the two type bits mean something
- * else in each version.  The fixed bit may be 0 (RFC 9287) and is not looked at.
+ * else in each version.  The fixed bit may be 0 (RFC 9287).
  */
 #ifndef CS_QUIC_H
 #define CS_QUIC_H
@@ -32,6 +32,11 @@
 
 #define CS_LONG_HEADER_DCID 6 /* offset in bytes */
 #define CS_SHORT_HEADER_DCID 1
+#define CS_HEAD_BYTES (CS_LONG_HEADER_DCID + CS_MAX_CID) /* of a payload, no more is read */
+
+#define CS_FIXED_BIT 0x40 /* of the first byte */
+#define CS_INITIAL_DATAGRAM                                                                        \
+	1200u /* bytes that a client's Initial comes in (RFC 9000, section 14.1) */
 
 /*
  * A connection ID, zero behind its @len bytes.  Longer ones, which only versions that are not
@@ -48,6 +53,8 @@ struct cs_cid {
 struct cs_quic {
 	struct cs_cid dcid;
 	__u32 version; /* host order; 0 in a short header */
+	__u32 length;  /* of the UDP payload, bytes */
+	__u8 first;    /* byte of it; 0: it is empty */
 	__u8 form;
 	__u8 type;
 };
@@ -104,29 +111,13 @@ CS_INLINE __u64 cs_keep_bytes(__u64 word, int len)
 	return len >= 8 ? word : word & ((1ULL << (len * 8)) - 1);
 }
 
-/*
- * Copies @len bytes, at most CS_MAX_CID, from @from, behind which lies nothing after @end.
- * Returns 0, or -1 if they are not all there.
- */
-CS_INLINE int cs_cid_copy(struct cs_cid *cid, const __u8 *from, const __u8 *end, __u32 len)
+/* Copies @len bytes, at most CS_MAX_CID; CS_MAX_CID can be read. */
+CS_INLINE void cs_cid_copy(struct cs_cid *cid, const __u8 *from, __u32 len)
 {
-	cid->word[0] = cid->word[1] = cid->word[2] = 0;
+	cid->word[0] = cs_keep_bytes(CS_LOAD64(from), len);
+	cid->word[1] = cs_keep_bytes(CS_LOAD64(from + 8), (int)len - 8);
+	cid->word[2] = cs_keep_bytes(CS_LOAD32(from + 16), (int)len - 16);
 	cid->len = len;
-	if (from + CS_MAX_CID <= end) {
-		cid->word[0] = cs_keep_bytes(CS_LOAD64(from), len);
-		cid->word[1] = cs_keep_bytes(CS_LOAD64(from + 8), (int)len - 8);
-		cid->word[2] = cs_keep_bytes(CS_LOAD32(from + 16), (int)len - 16);
-		return 0;
-	}
-	/* A datagram that ends close behind its DCID. */
-	for (__u32 i = 0; i < CS_MAX_CID; i++) {
-		if (i >= len)
-			return 0;
-		if (from + i + 1 > end)
-			return -1;
-		cid->word[i / 8] |= (__u64)from[i] << (i % 8 * 8);
-	}
-	return 0;
 }
 
 CS_INLINE __u8 cs_quic_type(__u32 version, __u8 first)
@@ -142,35 +133,32 @@ CS_INLINE __u8 cs_quic_type(__u32 version, __u8 first)
 
 /*
  * cs_quic_parse - read the head of a UDP payload
- * @data, @end:	the bytes that can be read; more of the payload may follow elsewhere
- * @length:	bytes of the whole payload
- * @cid_len:	bytes of a short header's DCID, 1..20
+ * @head:	CS_HEAD_BYTES that can be read; what lies behind the payload's end says nothing
+ * @length:	bytes of the payload
+ * @cid_len:	bytes of a short header's DCID, 0..20
+ * @quic:	all zero; written as far as it was read
  *
- * Reads no byte behind CS_LONG_HEADER_DCID + CS_MAX_CID.
  * Returns 0, or -1 if the payload is shorter than its first bytes say, or is QUIC v1 or v2 with
  * a connection ID above 20 bytes (RFC 9000, section 17.2).
  */
-CS_INLINE int cs_quic_parse(const __u8 *data, const __u8 *end, __u32 length, __u8 cid_len,
-			    struct cs_quic *quic)
+CS_INLINE int cs_quic_parse(const __u8 *head, __u32 length, __u8 cid_len, struct cs_quic *quic)
 {
-	__u32 len;
+	__u32 len = cid_len;
 
-	if (!length || data + 1 > end)
-		return -1;
-	if (!(data[0] & 0x80)) {
-		quic->form = CS_FORM_SHORT;
-		quic->type = CS_TYPE_NONE;
-		quic->version = 0;
-		if (length < CS_SHORT_HEADER_DCID + (__u32)cid_len)
+	quic->length = length;
+	quic->first = length ? head[0] : 0;
+	quic->form = quic->first >> 7;
+	if (quic->form == CS_FORM_SHORT) {
+		if (length < CS_SHORT_HEADER_DCID + len)
 			return -1;
-		return cs_cid_copy(&quic->dcid, data + CS_SHORT_HEADER_DCID, end, cid_len);
+		cs_cid_copy(&quic->dcid, head + CS_SHORT_HEADER_DCID, len);
+		return 0;
 	}
-	if (data + CS_LONG_HEADER_DCID > end)
+	if (length < CS_LONG_HEADER_DCID)
 		return -1;
-	quic->form = CS_FORM_LONG;
-	quic->version = (__u32)data[1] << 24 | data[2] << 16 | data[3] << 8 | data[4];
-	quic->type = cs_quic_type(quic->version, data[0]);
-	len = data[5];
+	quic->version = (__u32)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
+	quic->type = cs_quic_type(quic->version, head[0]);
+	len = head[5];
 	if (length < CS_LONG_HEADER_DCID + len)
 		return -1;
 	if (len > CS_MAX_CID) {
@@ -178,7 +166,8 @@ CS_INLINE int cs_quic_parse(const __u8 *data, const __u8 *end, __u32 length, __u
 			return -1;
 		len = CS_MAX_CID;
 	}
-	return cs_cid_copy(&quic->dcid, data + CS_LONG_HEADER_DCID, end, len);
+	cs_cid_copy(&quic->dcid, head + CS_LONG_HEADER_DCID, len);
+	return 0;
 }
 
 #endif

@@ -60,5 +60,13 @@ refuses "$old" "virtio-net without VIRTIO_F_ANY_LAYOUT"
 in_ns server ip link add d0 up type dummy
 refuses d0 "a driver that knows no XDP"
 check "the MTU can be raised" in_ns server ip link set "$s0" mtu 9000
-refuses "$s0" "virtio-net with an MTU of 9000"
+# The driver hands frames of several buffers to XDP since Linux 6.3.
+if printf '6.3\n%s\n' "$(uname -r)" | sort -VC; then
+	like "virtio-net with an MTU of 9000: native XDP, which takes several buffers" \
+		"$(cidsteer attach "$s0" --mode native 2>&1)" "^$s0: attached, native"
+	transfers "virtio-net with an MTU of 9000: transfers survive a rebinding"
+	check "virtio-net with an MTU of 9000: it comes off" cidsteer detach "$s0" --force
+else
+	refuses "$s0" "virtio-net with an MTU of 9000"
+fi
 done_testing

@@ -83,20 +83,17 @@ int bench_feed(struct xdp_md *ctx)
 SEC("xdp")
 int bench_parse(struct xdp_md *ctx)
 {
-	struct cs_cursor cursor;
-	struct cs_tuple tuple = {};
+	struct cs_packet packet = { .xdp = ctx };
+	const struct cs_tuple *tuple = &packet.datagram.tuple;
 	struct cs_quic quic = {};
-	__u32 length = 0;
 
 	if (!feed(ctx))
 		return XDP_ABORTED;
-	cursor.at = (void *)(long)ctx->data;
-	cursor.end = (void *)(long)ctx->data_end;
-	if (parse_frame(&cursor, &tuple, &length) != CS_C_seen)
+	if (cs_parse(ctx, &packet.datagram) != CS_C_seen)
 		return XDP_ABORTED;
-	if (cs_quic_parse(cursor.at, cursor.end, length, BENCH_CID, &quic))
+	if (cs_packet_quic(&packet, BENCH_CID, &quic))
 		return XDP_ABORTED;
-	bench_sink = quic.dcid.word[0] ^ tuple.word[2] ^ tuple.word[3] ^ tuple.word[4];
+	bench_sink = quic.dcid.word[0] ^ tuple->word[2] ^ tuple->word[3] ^ tuple->word[4];
 	return XDP_PASS;
 }
 
@@ -108,7 +105,7 @@ int bench_table(struct xdp_md *ctx)
 	if (!feed(ctx))
 		return XDP_ABORTED;
 	frame_verdict(ctx, &verdict);
-	cs_count(CS_HOOK_XDP, verdict.service, verdict.reason);
+	cs_count(CS_HOOK_XDP, &verdict, 0);
 	return XDP_PASS;
 }
 
@@ -127,27 +124,25 @@ CS_INLINE __u32 find_whole(__u32 service, const struct cs_cid *cid)
 }
 
 /* The way of a hit through frame_verdict() and cs_decide(). */
-CS_INLINE void whole_verdict(const struct xdp_md *ctx, struct cs_verdict *verdict)
+CS_INLINE void whole_verdict(struct xdp_md *ctx, struct cs_verdict *verdict)
 {
-	struct cs_cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
 	const struct cs_listener *listener;
 	const struct cs_service *service;
 	const struct cs_worker *worker;
-	struct cs_tuple tuple = {};
+	struct cs_packet packet = { .xdp = ctx };
 	struct cs_quic quic = {};
-	__u32 length = 0;
 
-	verdict->reason = parse_frame(&cursor, &tuple, &length);
+	verdict->reason = cs_parse(ctx, &packet.datagram);
 	if (verdict->reason != CS_C_seen)
 		return;
 	verdict->reason = CS_C_not_ours;
-	listener = find_listener(&tuple);
+	listener = find_listener(&packet.datagram.tuple);
 	service = listener ? cs_map_service(listener->service) : NULL;
 	if (!service || !service->used || !service->cid_len)
 		return;
 	verdict->service = listener->service;
 	verdict->reason = CS_C_malformed;
-	if (cs_quic_parse(cursor.at, cursor.end, length, service->cid_len, &quic))
+	if (cs_packet_quic(&packet, service->cid_len, &quic))
 		return;
 	verdict->reason = CS_C_unknown_cid;
 	verdict->routed = find_whole(verdict->service, &quic.dcid);
@@ -166,7 +161,7 @@ int bench_hash(struct xdp_md *ctx)
 	if (!feed(ctx))
 		return XDP_ABORTED;
 	whole_verdict(ctx, &verdict);
-	cs_count(CS_HOOK_XDP, verdict.service, verdict.reason);
+	cs_count(CS_HOOK_XDP, &verdict, 0);
 	return XDP_PASS;
 }
 

@@ -317,6 +317,21 @@ static void note_object(int kind, int fd)
 					  info.btf.id;
 }
 
+/* Not counted: the lease is renewed when it is time. */
+static bool is_lease(long command, const union bpf_attr *attr)
+{
+	struct bpf_map_info map = {};
+	union bpf_attr asked = {};
+
+	if (command != BPF_MAP_UPDATE_ELEM)
+		return false;
+	asked.info.bpf_fd = attr->map_fd;
+	asked.info.info_len = sizeof(map);
+	asked.info.info = (uintptr_t)&map;
+	return !REAL(syscall)(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &asked, sizeof(asked)) &&
+	       !strcmp(map.name, "cs_lease");
+}
+
 long syscall(long number, ...)
 {
 	long argument[6], result;
@@ -326,8 +341,9 @@ long syscall(long number, ...)
 	for (int i = 0; i < 6; i++)
 		argument[i] = va_arg(list, long);
 	va_end(list);
-	if (number == SYS_bpf ? bpf_fails(argument[0]) :
-				number == SYS_pidfd_open && fails("pidfd_open", EMFILE))
+	if (number == SYS_bpf ?
+		    !is_lease(argument[0], (const void *)argument[1]) && bpf_fails(argument[0]) :
+		    number == SYS_pidfd_open && fails("pidfd_open", EMFILE))
 		return -1;
 	result = REAL(syscall)(number, argument[0], argument[1], argument[2], argument[3],
 			       argument[4], argument[5]);

@@ -76,7 +76,19 @@ Test(config, a_mistake_is_named_with_file_line_and_reason)
 		{ "service \"a\" {\n" L "\nmax_cids = 67108865\n}", 3, "not in 1..67108864" },
 		{ "service \"a\" {\n" L "\nmax_cids = 4294967297\n}", 3, "not in 1..67108864" },
 		{ "service \"a\" {\n" L "\nmax_cids = 99999999999999999999999\n}", 3, "max_cids" },
-		{ "service \"a\" {\n" L "\nunknown_cid = \"drop\"\n}", 3, "knows \"hash\" only" },
+		{ "service \"a\" {\n" L "\nunknown_cid = \"quic\"\n}", 3,
+		  "unknown_cid = \"quic\": not \"hash\", \"pass\" or \"drop\"" },
+		{ "service \"a\" {\n" L "\nunknown_cid = \"\"\n}", 3, "unknown_cid = \"\": not" },
+		{ "service \"a\" {\n" L "\nmalformed = \"count\"\n}", 3,
+		  "malformed = \"count\": not \"hash\", \"pass\" or \"drop\"" },
+		{ "service \"a\" {\n" L "\nmalformed = \"Drop\"\n}", 3,
+		  "malformed = \"Drop\": not" },
+		{ "service \"a\" {\n" L "\nnot_quic = \"count\"\n}", 3,
+		  "not_quic = \"count\": not \"quic\", \"hash\", \"pass\" or \"drop\"" },
+		{ "service \"a\" {\n" L "\nsmall_initial = \"hash\"\n}", 3,
+		  "small_initial = \"hash\": not \"count\" or \"drop\"" },
+		{ "service \"a\" {\n" L "\nsmall_initial = \"pass\"\n}", 3,
+		  "small_initial = \"pass\": not" },
 		{ "service \"a\" {\n" L "\nshared_table = maybe\n}", 3, "shared_table" },
 		{ "service \"a\" {\n" L "\nuser = \"no-such-user\"\n}", 3, "does not exist" },
 		{ "service \"a\" {\n" L "\nuser = \"\"\n}", 3, "does not exist" },
@@ -85,6 +97,10 @@ Test(config, a_mistake_is_named_with_file_line_and_reason)
 		  "interface \"\": a name has" },
 		{ "service \"a\" {\n" L "\ninterface = {\"sixteen-letters-\"}\n}", 3,
 		  "1 to 15 bytes" },
+		{ "service \"a\" {\n" L "\nnetns = \"\"\n}", 3, "netns \"\": a name has 1 to 47" },
+		{ "service \"a\" {\n" L "\nnetns = \"a/b\"\n}", 3, "netns \"a/b\": a name has" },
+		{ "service \"a\" { netns = \"r\" " L " }\nservice \"b\" { netns = \"r\" " L " }", 2,
+		  "service \"b\" listens on [::]:443, and so does service \"a\"" },
 		{ "server \"a\" { }", 1, "server" },
 		{ "service \"a\" {\n" L "\n", 3, "" },
 		{ "service \"a\" {\nlisten = {\"[::]:443\n", 3, "premature end" },
@@ -219,6 +235,11 @@ Test(config, what_is_not_said_has_its_default)
 	check(service->interface_count == 0 && service->uid == 0 && service->cid_len == 8 &&
 		      service->max_cids == 100000 && service->shared_table,
 	      "defaults");
+	check(service->unknown_cid == CS_POLICY_HASH && service->malformed == CS_POLICY_HASH &&
+		      service->not_quic == CS_POLICY_QUIC &&
+		      service->small_initial == CS_POLICY_HASH,
+	      "policies");
+	check(!*service->netns, "netns");
 	free(config);
 }
 
@@ -250,6 +271,55 @@ Test(config, what_is_said_is_read)
 	check(two->uid == 0 && two->cid_len == 20 && two->max_cids == 1 && two->shared_table &&
 		      two->listen_count == 1,
 	      "service two");
+	free(config);
+}
+
+/* Each setting alone says another word than the others do. */
+Test(config, each_policy_is_read)
+{
+	static const struct {
+		const char *text;
+		__u8 unknown_cid, malformed, not_quic, small_initial;
+	} cases[] = {
+		{ "unknown_cid = \"pass\" malformed = \"drop\" not_quic = \"hash\" "
+		  "small_initial = \"drop\"",
+		  CS_POLICY_PASS, CS_POLICY_DROP, CS_POLICY_HASH, CS_POLICY_DROP },
+		{ "unknown_cid = \"drop\" malformed = \"pass\" not_quic = \"quic\" "
+		  "small_initial = \"count\"",
+		  CS_POLICY_DROP, CS_POLICY_PASS, CS_POLICY_QUIC, CS_POLICY_HASH },
+		{ "unknown_cid = \"hash\" malformed = \"hash\" not_quic = \"pass\"", CS_POLICY_HASH,
+		  CS_POLICY_HASH, CS_POLICY_PASS, CS_POLICY_HASH },
+		{ "not_quic = \"drop\" small_initial = \"drop\"", CS_POLICY_HASH, CS_POLICY_HASH,
+		  CS_POLICY_DROP, CS_POLICY_DROP },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct config_service *service;
+		struct config *config;
+		char text[512];
+
+		snprintf(text, sizeof(text), "service \"a\" { " L " %s }", cases[i].text);
+		config = accepted(text);
+		service = &config->service[0];
+		check(service->unknown_cid == cases[i].unknown_cid &&
+			      service->malformed == cases[i].malformed &&
+			      service->not_quic == cases[i].not_quic &&
+			      service->small_initial == cases[i].small_initial,
+		      "%s: %u %u %u %u", cases[i].text, service->unknown_cid, service->malformed,
+		      service->not_quic, service->small_initial);
+		free(config);
+	}
+}
+
+Test(config, an_address_may_be_in_two_namespaces)
+{
+	struct config *config = accepted("service \"a\" { " L " }\n"
+					 "service \"b\" { netns = \"red\" " L " }\n"
+					 "service \"c\" { netns = \"blue_1-2\" " L " }");
+
+	check(!strcmp(config->service[1].netns, "red") &&
+		      !strcmp(config->service[2].netns, "blue_1-2"),
+	      "names");
 	free(config);
 }
 

@@ -86,7 +86,7 @@ Undisturbed(a_message_of_unknown_type_is_refused)
 				       CS_MSG_DONE,
 				       CS_MSG_WRITTEN,
 				       CS_MSG_STATE,
-				       CS_MSG_COMMAND + 1,
+				       CS_MSG_STRAY + 1,
 				       0x0100,
 				       0xffff };
 
@@ -189,6 +189,32 @@ Undisturbed(a_drain_of_another_length_is_refused)
 	register_told();
 	say(CS_MSG_DRAIN, sizeof(struct cs_msg) + 1);
 	refused(-EPROTO, "DRAIN has 17 bytes");
+}
+
+static struct step *say_stray(size_t size, __u8 len)
+{
+	struct step *step = say(CS_MSG_STRAY, size);
+
+	((struct cs_msg_stray *)step->bytes)->len = len;
+	return step;
+}
+
+Undisturbed(a_stray_that_makes_no_sense_is_refused)
+{
+	static const __u8 lengths[] = { 0, CS_MAX_CID + 1, 255 };
+
+	say_stray(sizeof(struct cs_msg_stray), 8);
+	refused(-EPROTO, "STRAY without a registered worker");
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		register_told();
+		say_stray(sizeof(struct cs_msg_stray), lengths[i]);
+		refused(-EPROTO, "STRAY has an ID of");
+	}
+	for (int more = -1; more <= 1; more += 2) {
+		register_told();
+		say_stray(sizeof(struct cs_msg_stray) + more, 8);
+		refused(-EPROTO, "bytes, not 40");
+	}
 }
 
 Undisturbed(a_second_register_is_refused)

@@ -329,6 +329,7 @@ struct false_answer {
 	__u32 type; /* XOR of the head's */
 	int serial; /* more than the right one */
 	int count;  /* more than the right one */
+	int result;
 	bool hang_up, silent, fds;
 };
 
@@ -346,6 +347,10 @@ static const struct false_answer false_answers[] = {
 	{ .name = "two results", .err = EPROTO, .count = 1 },
 	{ .name = "65 results", .err = EPROTO, .count = 64 },
 	{ .name = "2^32 results", .err = EPROTO, .count = -2 },
+	{ .name = "a refusal", .result = -ENOSPC, .err = ENOSPC },
+	{ .name = "a result of what was not asked", .err = EPROTO, .result = 1 },
+	{ .name = "a result above all", .err = EPROTO, .result = INT32_MAX },
+	{ .name = "a result that is no errno", .err = EPROTO, .result = -4096 },
 	{ .name = "hang-up", .err = ENOTCONN, .hang_up = true },
 	{ .name = "silence", .err = ETIMEDOUT, .silent = true },
 	{ .name = "descriptors", .fds = true },
@@ -388,7 +393,7 @@ static void answer_write(int fd, const struct false_answer *told)
 	struct {
 		struct cs_msg_written good;
 		__u8 more[4096];
-	} answer = { .good.count = 1 + told->count };
+	} answer = { .good = { .count = 1 + told->count, .result = { told->result } } };
 	size_t size = offsetof(struct cs_msg_written, result) + 4 + told->longer;
 	int fds[3] = { listening, listening, listening };
 	struct cs_msg_write message;
@@ -449,30 +454,37 @@ Test(false_daemon, no_answer_to_drain_crashes_a_worker)
 		size_t size;
 		int err;
 		int serial; /* more than the right one */
+		__s32 result;
 	} answers[] = {
-		{ CS_MSG_DONE, sizeof(struct cs_msg_done), 0, 0 },
-		{ CS_MSG_DONE, sizeof(struct cs_msg_done) - 1, EPROTO, 0 },
-		{ CS_MSG_DONE, sizeof(struct cs_msg_done) + 1, EPROTO, 0 },
-		{ CS_MSG_WRITTEN, sizeof(struct cs_msg_done), EPROTO, 0 },
-		{ CS_MSG_STATE, sizeof(struct cs_msg_state), EPROTO, 0 },
-		{ CS_MSG_DONE, 1, EPROTO, 0 },
-		{ CS_MSG_DONE, sizeof(struct cs_msg_done), ENOTCONN, 1 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg_done), 0, 0, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg_done) - 1, EPROTO, 0, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg_done) + 1, EPROTO, 0, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg_done), EPROTO, 0, 1 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg_done), EPROTO, 0, -4096 },
+		{ CS_MSG_WRITTEN, sizeof(struct cs_msg_done), EPROTO, 0, 0 },
+		{ CS_MSG_STATE, sizeof(struct cs_msg_state), EPROTO, 0, 0 },
+		{ CS_MSG_DONE, 1, EPROTO, 0, 0 },
+		{ CS_MSG_DONE, sizeof(struct cs_msg_done), ENOTCONN, 1, 0 },
 	};
 
 	for (size_t i = 0; i < COUNT(answers); i++) {
 		pid_t pid = spawn_as(0, drain_once, NULL);
 		static const struct lie honest = { .table = GOOD };
-		struct cs_msg message[4] = {};
+		union {
+			struct cs_msg head[4];
+			struct cs_msg_done done;
+		} message = {};
 		int fd = accept_register(), result;
 		__u32 serial;
 
 		answer_register(fd, &honest);
-		check(control_receive(fd, message, sizeof(message)) == sizeof(struct cs_msg),
+		check(control_receive(fd, &message, sizeof(message)) == sizeof(struct cs_msg),
 		      "no DRAIN");
-		serial = message[0].serial;
-		message_head(message, answers[i].type, answers[i].size);
-		message[0].serial = serial + answers[i].serial;
-		check(!control_send(fd, message, answers[i].size, NULL, 0), "send");
+		serial = message.head->serial;
+		message_head(message.head, answers[i].type, answers[i].size);
+		message.head->serial = serial + answers[i].serial;
+		message.done.result = answers[i].result;
+		check(!control_send(fd, &message, answers[i].size, NULL, 0), "send");
 		close(fd);
 		result = spawn_result(pid);
 		check(result == answers[i].err, "answer %zu: %d", i, result);

@@ -128,6 +128,17 @@ void counters_expect(struct counters *counters, __u32 hook, __u32 service, __u32
 	line[reason] += times;
 }
 
+void counters_add(struct counters *counters, __u32 hook, const struct cs_verdict *verdict,
+		  bool dropped)
+{
+	__u64 *line = counters->value[CS_COUNTER_KEY(hook, verdict->service)];
+
+	counters_expect(counters, hook, verdict->service, dropped ? verdict->drop : verdict->reason,
+			1);
+	line[CS_C_small_initial] += verdict->small;
+	line[CS_C_not_enforced] += verdict->drop && !dropped;
+}
+
 void counters_check(const struct counters *expected, const struct counters *got, const char *what)
 {
 #define CS_COUNTER(name, group, text) #name,
@@ -272,7 +283,7 @@ static size_t put_ipv4(const struct frame_spec *spec, __u8 *to, size_t above)
 		.ttl = 64,
 		.protocol = spec->proto ? spec->proto : IPPROTO_UDP,
 		.frag_off = htons(spec->frag_off),
-		.tot_len = htons(sizeof(ip) + spec->options + above),
+		.tot_len = htons(sizeof(ip) + spec->options + above + spec->ip_longer),
 	};
 
 	inet_pton(AF_INET, spec->saddr ? spec->saddr : "10.0.0.9", &ip.saddr);
@@ -287,20 +298,24 @@ static size_t put_ipv6(const struct frame_spec *spec, __u8 *to, size_t above)
 	struct ipv6hdr ip = {
 		.version = 6,
 		.hop_limit = 64,
-		.nexthdr = spec->extended ? spec->extension :
-			   spec->proto	  ? spec->proto :
-					    IPPROTO_UDP,
-		.payload_len = htons(above + (spec->extended ? 8 : 0)),
+		.nexthdr = spec->extensions ? spec->first_extension :
+			   spec->proto	    ? spec->proto :
+					      IPPROTO_UDP,
+		.payload_len = htons(above + spec->extensions_len + spec->ip_longer),
 	};
 
 	inet_pton(AF_INET6, spec->saddr, &ip.saddr);
 	inet_pton(AF_INET6, spec->daddr, &ip.daddr);
 	memcpy(to, &ip, sizeof(ip));
-	if (!spec->extended)
-		return sizeof(ip);
-	memset(to + sizeof(ip), 0, 8);
-	to[sizeof(ip)] = IPPROTO_UDP;
-	return sizeof(ip) + 8;
+	if (spec->extensions_len)
+		memcpy(to + sizeof(ip), spec->extensions, spec->extensions_len);
+	return sizeof(ip) + spec->extensions_len;
+}
+
+static size_t put(__u8 *to, const void *from, size_t len)
+{
+	memcpy(to, from, len);
+	return len;
 }
 
 void frame_build(struct frame *frame, const struct frame_spec *spec)
@@ -314,16 +329,18 @@ void frame_build(struct frame *frame, const struct frame_spec *spec)
 		.len = htons(above + spec->udp_longer),
 	};
 	__u16 eth_type = spec->eth_type ? spec->eth_type : ipv6 ? ETH_P_IPV6 : ETH_P_IP;
-	__be16 vlan[2] = { htons(spec->vlan), htons(eth_type) };
+	__be16 outer[2] = { htons(ETH_P_8021AD), htons(spec->outer) };
+	__be16 inner[2] = { htons(ETH_P_8021Q), htons(spec->vlan) };
+	__be16 type = htons(eth_type);
 
 	memset(frame, 0x5a, sizeof(*frame));
-	eth.h_proto = htons(spec->vlan ? ETH_P_8021Q : eth_type);
 	memcpy(frame->byte, &eth, sizeof(eth));
-	frame->ip = sizeof(eth);
-	if (spec->vlan) {
-		memcpy(frame->byte + frame->ip, vlan, sizeof(vlan));
-		frame->ip += sizeof(vlan);
-	}
+	frame->ip = offsetof(struct ethhdr, h_proto);
+	if (spec->outer)
+		frame->ip += put(frame->byte + frame->ip, outer, sizeof(outer));
+	if (spec->vlan)
+		frame->ip += put(frame->byte + frame->ip, inner, sizeof(inner));
+	frame->ip += put(frame->byte + frame->ip, &type, sizeof(type));
 	frame->udp = frame->ip + (ipv6 ? put_ipv6 : put_ipv4)(spec, frame->byte + frame->ip, above);
 	memcpy(frame->byte + frame->udp, &udp, sizeof(udp));
 	frame->payload = frame->udp + sizeof(udp);
@@ -352,26 +369,32 @@ size_t quic_short(__u8 *to, __u8 first, const void *dcid, __u8 len, size_t size)
 	return size;
 }
 
+#define XDP_DROP_VERDICT 1
 #define XDP_PASS_VERDICT 2
 
-static size_t run(int program, const void *frame, size_t len, void *out, size_t size,
-		  const char *what)
+/* Returns XDP's verdict, and the length in @len. */
+static __u32 run(int program, const void *frame, size_t *len, void *out, size_t size,
+		 const char *what)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .data_out = out,
-		    .data_size_out = size, .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = *len,
+		    .data_out = out, .data_size_out = size, .repeat = 1);
 
 	check(!bpf_prog_test_run_opts(program, &opts), "%s: BPF_PROG_TEST_RUN: %s", what,
 	      strerror(errno));
-	check(opts.retval == XDP_PASS_VERDICT, "%s: XDP verdict %u", what, opts.retval);
-	return opts.data_size_out;
+	*len = opts.data_size_out;
+	return opts.retval;
 }
 
-void run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what)
+bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what)
 {
 	__u8 out[4096];
-	size_t got = run(plane->xdp, frame, len, out, sizeof(out), what);
+	size_t got = len;
+	__u32 verdict = run(plane->xdp, frame, &got, out, sizeof(out), what);
 
+	check(verdict == XDP_PASS_VERDICT || verdict == XDP_DROP_VERDICT, "%s: XDP verdict %u",
+	      what, verdict);
 	check(got == len && !memcmp(out, frame, len), "%s: the packet was altered", what);
+	return verdict == XDP_DROP_VERDICT;
 }
 
 struct cs_verdict run_explain(const struct plane *plane, const void *frame, size_t len,
@@ -379,8 +402,10 @@ struct cs_verdict run_explain(const struct plane *plane, const void *frame, size
 {
 	struct cs_verdict verdict;
 	__u8 out[4096];
-	size_t got = run(plane->explain, frame, len, out, sizeof(out), what);
+	size_t got = len;
 
+	check(run(plane->explain, frame, &got, out, sizeof(out), what) == XDP_PASS_VERDICT,
+	      "%s: explain does not pass", what);
 	check(got == len + sizeof(verdict) && !memcmp(out + sizeof(verdict), frame, len),
 	      "%s: the packet behind the verdict was altered", what);
 	memcpy(&verdict, out, sizeof(verdict));

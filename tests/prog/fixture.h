@@ -68,6 +68,10 @@ void counters_read(const struct plane *plane, struct counters *counters);
 void counters_expect(struct counters *counters, __u32 hook, __u32 service, __u32 reason,
 		     __u64 times);
 
+/* What one packet of a verdict adds; @dropped: it was dropped. */
+void counters_add(struct counters *counters, __u32 hook, const struct cs_verdict *verdict,
+		  bool dropped);
+
 /* Fails the test at the first counter that is not as expected. */
 void counters_check(const struct counters *expected, const struct counters *got, const char *what);
 
@@ -95,13 +99,16 @@ struct frame_spec {
 	const char *saddr, *daddr; /* both IPv4 or both IPv6; by default 10.0.0.9 and 10.0.0.1 */
 	__u16 sport, dport;	   /* by default 5000, 4433 */
 	__u16 eth_type;		   /* what the frame says that it carries */
-	__u16 vlan;		   /* tag, in front of the Ethernet type */
+	__u16 vlan;		   /* tag, in front of the Ethernet type; 0: none */
+	__u16 outer;		   /* and another in front of it (802.1ad) */
 	__u8 options;		   /* bytes of IPv4 options, a multiple of 4 */
 	__u8 ihl;		   /* what the IPv4 header says instead, + 1 */
 	__u8 proto;		   /* what the IP header says instead */
 	__u16 frag_off;		   /* IPv4, with its flags */
-	bool extended;		   /* an 8-byte IPv6 extension header before UDP, */
-	__u8 extension;		   /* of this type */
+	const __u8 *extensions;	   /* of IPv6: a chain of headers before UDP, */
+	size_t extensions_len;	   /* which ends with this byte */
+	__u8 first_extension;	   /* and begins with this type */
+	int ip_longer;		   /* what the IP length says more or less than is there */
 	int udp_longer;		   /* what the UDP length says more or less than is there */
 	const void *payload;
 	size_t payload_len;
@@ -113,8 +120,8 @@ void frame_build(struct frame *frame, const struct frame_spec *spec);
 size_t quic_long(__u8 *to, __u8 first, __u32 version, const void *dcid, __u8 len, size_t size);
 size_t quic_short(__u8 *to, __u8 first, const void *dcid, __u8 len, size_t size);
 
-/* Runs cs_xdp over a frame: passes it untouched, or the test fails. */
-void run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what);
+/* Runs cs_xdp over a frame, which stays untouched.  Returns whether it was dropped. */
+bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what);
 
 /* Asks cs_explain about a frame, which comes back untouched behind the answer. */
 struct cs_verdict run_explain(const struct plane *plane, const void *frame, size_t len,

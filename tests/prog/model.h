@@ -30,9 +30,11 @@ struct model_route {
 struct model {
 	struct model_listener listener[32];
 	unsigned int listeners;
+	__u8 local[32][16]; /* addresses of this host */
+	unsigned int locals;
 	struct {
 		bool used;
-		__u8 cid_len;
+		__u8 cid_len, unknown_cid, malformed, not_quic, small_initial;
 		__u8 key[16];
 		__u16 ring[CS_RING_SIZE];
 	} service[MODEL_SERVICES];
@@ -49,8 +51,7 @@ struct model {
 struct model_packet {
 	__u8 tuple[36];
 	const __u8 *payload;
-	size_t there;  /* bytes of the payload in the frame */
-	size_t length; /* bytes of the payload that UDP announces */
+	size_t length; /* bytes of the payload */
 	const struct model_listener *listener;
 };
 
@@ -70,29 +71,108 @@ static inline void model_mapped(__u8 to[16], const __u8 from[4])
 	memcpy(to + 12, from, 4);
 }
 
-/* Offset of the UDP header with both addresses read; 0 with *@reason: the packet is the stack's. */
-static inline size_t model_ip(const __u8 *frame, size_t len, __u8 tuple[36], __u32 *reason)
+/* What lies behind headers that have been read. */
+struct model_rest {
+	const __u8 *at;
+	size_t len;
+};
+
+static inline void model_skip(struct model_rest *rest, size_t bytes)
+{
+	rest->at += bytes;
+	rest->len -= bytes;
+}
+
+static inline __u32 model_ipv4(struct model_rest *rest, __u8 tuple[36])
+{
+	const __u8 *ip = rest->at;
+	size_t header, total;
+
+	if (rest->len < 20 || ip[0] >> 4 != 4)
+		return CS_C_not_ours;
+	header = ip[0] % 16 * 4;
+	total = model_number(ip + 2, 2);
+	if (header < 20 || total < header || total > rest->len || ip[9] != 17)
+		return CS_C_not_ours;
+	if (model_number(ip + 6, 2) & 0x3fff)
+		return CS_C_fragment;
+	model_mapped(tuple, ip + 12);
+	model_mapped(tuple + 16, ip + 16);
+	rest->len = total;
+	model_skip(rest, header);
+	return CS_C_seen;
+}
+
+/* At most eight headers, each in the payload; hop-by-hop options come first or not at all. */
+static inline __u32 model_extensions(struct model_rest *rest, __u8 next, const __u8 *frame)
+{
+	for (int i = 0; next != 17; i++) {
+		const __u8 *header = rest->at;
+		size_t len;
+
+		if (i == 8 || rest->len < 8 || header + 8 > frame + 512)
+			return CS_C_not_ours;
+		len = next == 44 ? 8 : 8 * (header[1] + 1u);
+		if (next != 44 && next != 60 && next != 43 && (next != 0 || i))
+			return CS_C_not_ours;
+		if (next == 43 && header[3])
+			return CS_C_not_ours;
+		if (next == 44 && model_number(header + 2, 2) & 0xfff9)
+			return CS_C_fragment;
+		if (len > rest->len)
+			return CS_C_not_ours;
+		next = header[0];
+		model_skip(rest, len);
+	}
+	return CS_C_seen;
+}
+
+static inline __u32 model_ipv6(struct model_rest *rest, __u8 tuple[36], const __u8 *frame)
+{
+	const __u8 *ip = rest->at;
+	size_t payload;
+
+	if (rest->len < 40 || ip[0] >> 4 != 6)
+		return CS_C_not_ours;
+	payload = model_number(ip + 4, 2);
+	if (!payload || payload > rest->len - 40)
+		return CS_C_not_ours;
+	memcpy(tuple, ip + 8, 32);
+	rest->len = 40 + payload;
+	model_skip(rest, 40);
+	return model_extensions(rest, ip[6], frame);
+}
+
+/* Up to the UDP header.  Returns CS_C_seen, or why the packet is the stack's. */
+static inline __u32 model_ip(const __u8 *frame, size_t len, struct model_rest *rest, __u8 tuple[36],
+			     bool *ipv6)
 {
 	__u32 type = len < 14 ? 0 : model_number(frame + 12, 2);
-	size_t header;
 
-	*reason = CS_C_not_ours;
-	if (type == 0x0800) {
-		header = len < 34 ? 0 : (frame[14] & 15) * 4u;
-		if (header < 20 || frame[23] != 17)
-			return 0;
-		*reason = CS_C_fragment;
-		if (model_number(frame + 20, 2) & 0x3fff)
-			return 0;
-		model_mapped(tuple, frame + 26);
-		model_mapped(tuple + 16, frame + 30);
-		return 14 + header;
+	rest->at = frame;
+	rest->len = len;
+	if (len < 14)
+		return CS_C_not_ours;
+	model_skip(rest, 14);
+	for (int tags = 0; tags < 2 && (type == 0x8100 || type == 0x88a8); tags++) {
+		if (rest->len < 4)
+			return CS_C_not_ours;
+		type = model_number(rest->at + 2, 2);
+		model_skip(rest, 4);
 	}
-	if (type != 0x86dd || len < 54)
-		return 0;
-	*reason = frame[20] == 44 ? CS_C_fragment : CS_C_not_ours;
-	memcpy(tuple, frame + 22, 32);
-	return frame[20] == 17 ? 54 : 0;
+	*ipv6 = type == 0x86dd;
+	if (*ipv6)
+		return model_ipv6(rest, tuple, frame);
+	return type == 0x0800 ? model_ipv4(rest, tuple) : CS_C_not_ours;
+}
+
+static inline bool model_is_local(const struct model *model, const __u8 ip[16])
+{
+	for (unsigned int i = 0; i < model->locals; i++) {
+		if (!memcmp(model->local[i], ip, 16))
+			return true;
+	}
+	return false;
 }
 
 static inline const struct model_listener *model_find(const struct model *model, const __u8 ip[16],
@@ -111,25 +191,29 @@ static inline const struct model_listener *model_find(const struct model *model,
 		if (at->port == port && !memcmp(at->ip, any, 16))
 			wild = at;
 	}
-	return wild;
+	return model_is_local(model, ip) ? wild : NULL;
 }
 
 /* Reads a frame; returns CS_C_seen, or why it is the stack's. */
 static inline __u32 model_read(const struct model *model, const __u8 *frame, size_t len,
 			       struct model_packet *packet)
 {
-	__u32 reason;
-	size_t udp = model_ip(frame, len, packet->tuple, &reason);
+	struct model_rest rest;
+	bool ipv6 = false;
+	__u32 reason = model_ip(frame, len, &rest, packet->tuple, &ipv6);
+	size_t udp;
 
-	if (!udp)
+	if (reason != CS_C_seen)
 		return reason;
-	if (len < udp + 8 || model_number(frame + udp + 4, 2) < 8)
+	if (rest.len < 8 || rest.at + 8 > frame + 512)
 		return CS_C_not_ours;
-	memcpy(packet->tuple + 32, frame + udp, 4);
-	packet->payload = frame + udp + 8;
-	packet->there = len - udp - 8;
-	packet->length = model_number(frame + udp + 4, 2) - 8;
-	packet->listener = model_find(model, packet->tuple + 16, model_number(frame + udp + 2, 2));
+	udp = model_number(rest.at + 4, 2);
+	if (ipv6 && !udp)
+		return CS_C_not_ours;
+	memcpy(packet->tuple + 32, rest.at, 4);
+	packet->payload = rest.at + 8;
+	packet->length = udp < 8 || udp > rest.len ? 0 : udp - 8;
+	packet->listener = model_find(model, packet->tuple + 16, model_number(rest.at + 2, 2));
 	return packet->listener ? CS_C_seen : CS_C_not_ours;
 }
 
@@ -178,21 +262,19 @@ static inline int model_quic(const struct model_packet *packet, __u8 cid_len,
 	static const __u8 v2[4] = { CS_TYPE_RETRY, CS_TYPE_INITIAL, CS_TYPE_0RTT,
 				    CS_TYPE_HANDSHAKE };
 	const __u8 *at = packet->payload;
-	size_t usable = packet->there < packet->length ? packet->there : packet->length;
 	size_t len, kept;
 
-	if (usable && at[0] < 0x80) {
-		if (usable < 1u + cid_len)
+	if (packet->length && at[0] < 0x80) {
+		if (packet->length < 1u + cid_len)
 			return -1;
 		memcpy(verdict->dcid, at + 1, cid_len);
 		return cid_len;
 	}
-	if (usable < 6)
+	if (packet->length < 6)
 		return -1;
 	len = at[5];
 	kept = len > 20 ? 20 : len;
-	/* UDP says how long the payload is; only what counts must be in the frame. */
-	if (packet->length < 6 + len || packet->there < 6 + kept)
+	if (packet->length < 6 + len)
 		return -1;
 	verdict->version = model_number(at + 1, 4);
 	verdict->type = verdict->version == 1	       ? v1[at[0] >> 4 & 3] :
@@ -219,11 +301,47 @@ static inline __u16 model_route(const struct model *model, const struct cs_verdi
 	return 0;
 }
 
+/* A packet without a route: by a policy, with the 4-tuple in the ring. */
+static inline void model_policy(const struct model *model, const struct model_packet *packet,
+				__u8 policy, __u32 reason, __u32 dropped,
+				struct cs_verdict *verdict)
+{
+	verdict->reason = reason;
+	if (policy == CS_POLICY_PASS)
+		return;
+	model_ring(model, packet->tuple, 36, reason, verdict);
+	if (policy == CS_POLICY_DROP && verdict->worker)
+		verdict->drop = dropped;
+}
+
+static inline void model_route_it(const struct model *model, const struct model_packet *packet,
+				  struct cs_verdict *verdict)
+{
+	__u8 policy = model->service[verdict->service].unknown_cid;
+
+	if (!model->service[verdict->service].cid_len || !verdict->dcid_len) {
+		model_ring(model, packet->tuple, 36, CS_C_by_tuple, verdict);
+		return;
+	}
+	verdict->routed = model_route(model, verdict);
+	if (verdict->routed && model_alive(model, verdict->routed, verdict->service)) {
+		verdict->reason = CS_C_by_table;
+		model_name(model, verdict->routed, verdict);
+		return;
+	}
+	if (verdict->form == CS_FORM_LONG && verdict->type <= CS_TYPE_0RTT)
+		model_ring(model, verdict->dcid, verdict->dcid_len,
+			   verdict->routed ? CS_C_dead_worker : CS_C_by_ring, verdict);
+	else
+		model_policy(model, packet, policy,
+			     verdict->routed ? CS_C_dead_worker : CS_C_unknown_cid,
+			     CS_C_dropped_unknown, verdict);
+}
+
 static inline void model_decide(const struct model *model, const struct model_packet *packet,
 				struct cs_verdict *verdict)
 {
 	__u16 service = packet->listener->service;
-	__u8 cid_len = model->service[service].cid_len;
 	int len;
 
 	verdict->service = service;
@@ -232,24 +350,24 @@ static inline void model_decide(const struct model *model, const struct model_pa
 	verdict->reason = CS_C_no_service;
 	if (!model->service[service].used)
 		return;
-	len = cid_len ? model_quic(packet, cid_len, verdict) : 0;
-	if (len <= 0) {
-		model_ring(model, packet->tuple, 36, len ? CS_C_malformed : CS_C_by_tuple, verdict);
+	if (model->service[service].not_quic != CS_POLICY_QUIC && packet->length &&
+	    !(packet->payload[0] & 0x40)) {
+		model_policy(model, packet, model->service[service].not_quic, CS_C_not_quic,
+			     CS_C_dropped_not_quic, verdict);
+		return;
+	}
+	len = model_quic(packet, model->service[service].cid_len, verdict);
+	if (len < 0) {
+		model_policy(model, packet, model->service[service].malformed, CS_C_malformed,
+			     CS_C_dropped_malformed, verdict);
 		return;
 	}
 	verdict->dcid_len = len;
-	verdict->routed = model_route(model, verdict);
-	if (verdict->routed && model_alive(model, verdict->routed, service)) {
-		verdict->reason = CS_C_by_table;
-		model_name(model, verdict->routed, verdict);
-		return;
-	}
-	if (verdict->form == CS_FORM_LONG && verdict->type <= CS_TYPE_0RTT)
-		model_ring(model, verdict->dcid, len,
-			   verdict->routed ? CS_C_dead_worker : CS_C_by_ring, verdict);
-	else
-		model_ring(model, packet->tuple, 36,
-			   verdict->routed ? CS_C_dead_worker : CS_C_unknown_cid, verdict);
+	verdict->small = verdict->type == CS_TYPE_INITIAL && packet->length < 1200;
+	model_route_it(model, packet, verdict);
+	if (verdict->small && model->service[service].small_initial == CS_POLICY_DROP &&
+	    verdict->worker)
+		verdict->drop = CS_C_dropped_initial;
 }
 
 static inline struct cs_verdict model_verdict(const struct model *model, const __u8 *frame,

@@ -13,9 +13,6 @@ Test(packet, what_is_not_udp_to_a_service_passes_and_belongs_to_no_service)
 	} cases[] = {
 		{ "ARP", { .eth_type = ETH_P_ARP } },
 		{ "an 802.3 length", { .eth_type = 0x0100 } },
-		{ "VLAN", { .vlan = 7 } },
-		{ "VLAN, priority tag", { .vlan = 0xe000 } },
-		{ "VLAN, IPv6", { .vlan = 7, .saddr = V6("1"), .daddr = V6("7") } },
 		{ "IPv4 in an IPv6 frame", { .eth_type = ETH_P_IPV6 } },
 		{ "IPv6 in an IPv4 frame",
 		  { .eth_type = ETH_P_IP, .saddr = V6("1"), .daddr = V6("7") } },
@@ -26,21 +23,6 @@ Test(packet, what_is_not_udp_to_a_service_passes_and_belongs_to_no_service)
 		{ "UDP-Lite", { .proto = IPPROTO_UDPLITE } },
 		{ "TCP, fragment", { .proto = IPPROTO_TCP, .frag_off = 0x2000 } },
 		{ "TCP, IPv6", { .proto = IPPROTO_TCP, .saddr = V6("1"), .daddr = V6("7") } },
-		{ "hop-by-hop",
-		  { .extended = true,
-		    .extension = IPPROTO_HOPOPTS,
-		    .saddr = V6("1"),
-		    .daddr = V6("7") } },
-		{ "routing",
-		  { .extended = true,
-		    .extension = IPPROTO_ROUTING,
-		    .saddr = V6("1"),
-		    .daddr = V6("7") } },
-		{ "destination",
-		  { .extended = true,
-		    .extension = IPPROTO_DSTOPTS,
-		    .saddr = V6("1"),
-		    .daddr = V6("7") } },
 		{ "another port", { .dport = 4434 } },
 		{ "another port, IPv6", { .dport = 4434, .saddr = V6("1"), .daddr = V6("7") } },
 		{ "a service's port as source", { .sport = 4433, .dport = 5000 } },
@@ -48,8 +30,21 @@ Test(packet, what_is_not_udp_to_a_service_passes_and_belongs_to_no_service)
 		  { .dport = 4800, .saddr = V6("1"), .daddr = V6("8") } },
 		{ "an IPv4 wildcard, IPv6", { .dport = 4600, .saddr = V6("1"), .daddr = V6("7") } },
 		{ "an exact address of IPv6, IPv4", { .dport = 4800 } },
-		{ "a UDP length of 0", { .udp_longer = -8 - 64 } },
-		{ "a UDP length of 7", { .udp_longer = -1 - 64 } },
+		{ "a UDP length of 0 over IPv6",
+		  { .udp_longer = -8 - 64, .saddr = V6("1"), .daddr = V6("7") } },
+		{ "IPv4, a total length of 19", { .ip_longer = -8 - 64 - 1 } },
+		{ "IPv4, room for 7 bytes", { .ip_longer = -64 - 1 } },
+		{ "IPv4, longer than the frame", { .ip_longer = 1 } },
+		{ "IPv6, room for 7 bytes",
+		  { .ip_longer = -64 - 1, .saddr = V6("1"), .daddr = V6("7") } },
+		{ "IPv6, an empty payload",
+		  { .ip_longer = -64 - 8, .saddr = V6("1"), .daddr = V6("7") } },
+		{ "IPv6, longer than the frame",
+		  { .ip_longer = 1, .saddr = V6("1"), .daddr = V6("7") } },
+		{ "a wildcard, not our address", { .daddr = "10.0.0.2" } },
+		{ "a wildcard, broadcast", { .daddr = "255.255.255.255" } },
+		{ "a wildcard, not our address, IPv6", { .saddr = V6("1"), .daddr = V6("2") } },
+		{ "a wildcard, multicast", { .saddr = V6("1"), .daddr = "ff02::1" } },
 	};
 
 	add_route(H3, dcid_one, 8, ACTIVE);
@@ -77,11 +72,6 @@ Test(packet, fragments_pass_and_are_counted_as_such)
 		{ "and the uppermost", { .frag_off = 0x80 } },
 		{ "largest offset", { .frag_off = 0x1fff } },
 		{ "another port", { .frag_off = 0x2000, .dport = 9 } },
-		{ "IPv6",
-		  { .extended = true,
-		    .extension = IPPROTO_FRAGMENT,
-		    .saddr = V6("1"),
-		    .daddr = V6("7") } },
 	};
 
 	add_route(H3, dcid_one, 8, ACTIVE);
@@ -115,7 +105,6 @@ Test(packet, addresses_find_their_listener_the_exact_one_before_the_wildcard)
 		__u16 dport, service, position, listener; /* as in make_listeners() */
 	} cases[] = {
 		{ "10.0.0.9", "10.0.0.1", 4433, H3, 0, 1 },
-		{ "10.0.0.9", "255.255.255.255", 4433, H3, 0, 1 },
 		{ V6("1"), V6("1"), 4433, H3, 0, 0 },
 		{ "10.0.0.9", "10.0.0.7", 4433, H3, 1, 2 },
 		{ V6("1"), V6("7"), 4433, H3, 2, 3 },
@@ -161,42 +150,248 @@ Test(packet, ipv4_options_are_skipped)
 	}
 }
 
-/* Every length of a valid packet from its Ethernet header on. */
-static void cut_everywhere(struct frame_spec *spec, size_t dcid_end, const char *what)
+/* ---- tags and extension headers --------------------------------------------------------- */
+
+Test(packet, up_to_two_tags_are_passed_over)
+{
+	static const char *const daddr[] = { "10.0.0.1", V6("7") };
+	struct frame_spec spec;
+	struct frame frame;
+
+	for (int i = 0; i < 2; i++) {
+		spec = short_spec();
+		clear_routes(H3);
+		spec.saddr = i ? V6("1") : NULL;
+		spec.daddr = daddr[i];
+		spec.vlan = 7;
+		check_spec(&spec, CS_C_unknown_cid, H3, "802.1Q");
+		add_route(H3, dcid_one, 8, ACTIVE);
+		check_spec(&spec, CS_C_by_table, H3, "802.1Q");
+		spec.vlan = 0xe000;
+		check_spec(&spec, CS_C_by_table, H3, "priority tag");
+		spec.outer = 8;
+		check_spec(&spec, CS_C_by_table, H3, "802.1ad and 802.1Q");
+		spec.vlan = 0;
+		check_spec(&spec, CS_C_by_table, H3, "802.1ad");
+		spec.vlan = 7;
+		spec.eth_type = ETH_P_8021Q;
+		check_spec(&spec, CS_C_not_ours, 0, "three tags");
+		spec.eth_type = ETH_P_ARP;
+		check_spec(&spec, CS_C_not_ours, 0, "ARP");
+	}
+	/* A third tag, and a whole packet behind it. */
+	spec = short_spec();
+	spec.vlan = 7;
+	spec.outer = 8;
+	frame_build(&frame, &spec);
+	memmove(frame.byte + 12 + 4, frame.byte + 12, frame.len - 12);
+	memcpy(frame.byte + 12, "\x88\xa8\0\1", 4);
+	check_packet(frame.byte, frame.len + 4, CS_C_not_ours, 0, "three tags before IPv4");
+}
+
+/* A chain of extension headers of IPv6, as it is put together. */
+struct chain {
+	__u8 byte[1024];
+	size_t len, last; /* offset of the last header's own next header */
+	__u8 first;
+};
+
+static void chain_add(struct chain *chain, __u8 type, size_t len)
+{
+	__u8 *to = chain->byte + chain->len;
+
+	if (chain->len)
+		chain->byte[chain->last] = type;
+	else
+		chain->first = type;
+	memset(to, 0, len);
+	to[0] = IPPROTO_UDP;
+	to[1] = type == IPPROTO_FRAGMENT ? 0 : len / 8 - 1;
+	chain->last = chain->len;
+	chain->len += len;
+}
+
+static void check_chain(const struct chain *chain, __u32 reason, const char *what)
+{
+	struct frame_spec spec = short_spec();
+
+	spec.saddr = V6("1");
+	spec.daddr = V6("7");
+	spec.extensions = chain->byte;
+	spec.extensions_len = chain->len;
+	spec.first_extension = chain->first;
+	check_spec(&spec, reason, reason == CS_C_by_table ? H3 : 0, what);
+}
+
+static const __u8 extension_types[] = { IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT,
+					IPPROTO_DSTOPTS };
+
+/* RFC 8200, section 4.1. */
+Test(packet, extension_headers_are_passed_over_in_any_legal_order)
+{
+	add_route(H3, dcid_one, 8, ACTIVE);
+	for (int i = 0; i < 4 * 4 * 4; i++) {
+		struct chain chain = { .len = 0 };
+		bool legal = true;
+
+		for (int j = 0, rest = i; j < 3; j++, rest /= 4) {
+			__u8 type = extension_types[rest % 4];
+
+			chain_add(&chain, type, type == IPPROTO_FRAGMENT ? 8 : 8 * (1 + j));
+			legal &= !j || type != IPPROTO_HOPOPTS;
+			check_chain(&chain, legal ? CS_C_by_table : CS_C_not_ours, "chain");
+		}
+	}
+	for (size_t len = 8; len <= 1000; len += 8) {
+		struct chain chain = { .len = 0 };
+
+		chain_add(&chain, IPPROTO_DSTOPTS, len);
+		check_chain(&chain, 54 + len + 8 <= 512 ? CS_C_by_table : CS_C_not_ours, "long");
+	}
+	for (int count = 1; count <= 12; count++) {
+		struct chain chain = { .len = 0 };
+
+		for (int i = 0; i < count; i++)
+			chain_add(&chain, IPPROTO_DSTOPTS, 8);
+		check_chain(&chain, count <= 8 ? CS_C_by_table : CS_C_not_ours, "many");
+	}
+}
+
+Test(packet, other_extension_headers_are_the_stacks)
+{
+	add_route(H3, dcid_one, 8, ACTIVE);
+	for (int type = 0; type < 256; type++) {
+		struct chain chain = { .len = 0 };
+		bool known = type == IPPROTO_HOPOPTS || type == IPPROTO_ROUTING ||
+			     type == IPPROTO_FRAGMENT || type == IPPROTO_DSTOPTS;
+
+		if (type == IPPROTO_UDP)
+			continue;
+		chain_add(&chain, type, 8);
+		check_chain(&chain, known ? CS_C_by_table : CS_C_not_ours, "first");
+		chain.len = 0;
+		chain_add(&chain, IPPROTO_DSTOPTS, 8);
+		chain_add(&chain, type, 8);
+		check_chain(&chain, known && type ? CS_C_by_table : CS_C_not_ours, "second");
+	}
+}
+
+/* RFC 8200, section 4.4: while segments are left, the destination is not the last one. */
+Test(packet, a_packet_under_way_is_the_stacks)
+{
+	struct chain chain = { .len = 0 };
+
+	add_route(H3, dcid_one, 8, ACTIVE);
+	chain_add(&chain, IPPROTO_ROUTING, 24);
+	check_chain(&chain, CS_C_by_table, "no segments left");
+	for (int left = 1; left < 256; left++) {
+		chain.byte[3] = left;
+		check_chain(&chain, CS_C_not_ours, "segments left");
+	}
+}
+
+/* RFC 8200, section 4.5, and RFC 6946. */
+Test(packet, fragments_of_ipv6_pass_and_whole_datagrams_do_not)
+{
+	struct chain chain = { .len = 0 };
+
+	add_route(H3, dcid_one, 8, ACTIVE);
+	chain_add(&chain, IPPROTO_DSTOPTS, 16);
+	chain_add(&chain, IPPROTO_FRAGMENT, 8);
+	for (int bit = 0; bit < 16; bit++) {
+		__u16 value = 1 << bit;
+
+		chain.byte[16 + 2] = value >> 8;
+		chain.byte[16 + 3] = value;
+		check_chain(&chain, value & 0xfff9 ? CS_C_fragment : CS_C_by_table, "one bit");
+	}
+	chain.byte[16 + 1] = 0xff; /* reserved */
+	chain.byte[16 + 2] = chain.byte[16 + 3] = 0;
+	check_chain(&chain, CS_C_by_table, "reserved bits");
+}
+
+/* A header that says that it is longer than the payload. */
+Test(packet, extension_headers_lie_in_the_payload)
+{
+	struct chain chain = { .len = 0 };
+	struct frame_spec spec = short_spec();
+
+	add_route(H3, dcid_one, 8, ACTIVE);
+	chain_add(&chain, IPPROTO_DSTOPTS, 8);
+	spec.saddr = V6("1");
+	spec.daddr = V6("7");
+	spec.extensions = chain.byte;
+	spec.extensions_len = chain.len;
+	spec.first_extension = chain.first;
+	for (int longer = -8 - 64 - 8; longer <= 0; longer++) {
+		int udp = 8 + 64 + longer;
+
+		spec.ip_longer = longer;
+		spec.udp_longer = longer > -64 - 8 ? longer : 0;
+		check_spec(&spec,
+			   udp < 8     ? CS_C_not_ours :
+			   udp < 8 + 9 ? CS_C_malformed :
+					 CS_C_by_table,
+			   udp < 8 ? 0 : H3, "cut");
+	}
+	spec.ip_longer = spec.udp_longer = 0;
+	for (int says = 1; says < 256; says++) {
+		chain.byte[1] = says;
+		spec.payload_len = 64;
+		check_spec(&spec, CS_C_not_ours, 0, "longer than the payload, or no UDP there");
+	}
+}
+
+/* ---- lengths ---------------------------------------------------------------------------- */
+
+/* Every length of a valid frame from its Ethernet header on: what is cut is the stack's. */
+static void cut_everywhere(struct frame_spec *spec, const char *what)
 {
 	struct frame frame;
 
 	frame_build(&frame, spec);
-	for (size_t len = ETH_HLEN; len <= frame.len; len++) {
-		if (len < frame.payload)
-			check_packet(frame.byte, len, CS_C_not_ours, 0, what);
-		else if (len < frame.payload + dcid_end)
-			check_packet(frame.byte, len, CS_C_malformed, H3, what);
-		else
-			check_packet(frame.byte, len, CS_C_by_table, H3, what);
-	}
+	for (size_t len = ETH_HLEN; len < frame.len; len++)
+		check_packet(frame.byte, len, CS_C_not_ours, 0, what);
+	check_packet(frame.byte, frame.len, CS_C_by_table, H3, what);
 }
 
-Test(packet, a_packet_cut_anywhere_passes_and_goes_by_what_is_left)
+Test(packet, a_packet_cut_anywhere_is_the_stacks)
+{
+	struct frame_spec spec = short_spec();
+
+	add_route(H3, dcid_one, 8, ACTIVE);
+	cut_everywhere(&spec, "IPv4");
+	spec.options = 12;
+	cut_everywhere(&spec, "IPv4 options");
+	spec.options = 0;
+	spec.vlan = 9;
+	spec.outer = 10;
+	cut_everywhere(&spec, "IPv4, two tags");
+	spec.saddr = V6("1");
+	spec.daddr = V6("7");
+	cut_everywhere(&spec, "IPv6, two tags");
+	spec.vlan = spec.outer = 0;
+	cut_everywhere(&spec, "IPv6");
+}
+
+/* The frame ends with the payload, close behind its DCID. */
+Test(packet, a_payload_of_any_length_is_read_to_its_end)
 {
 	struct frame_spec spec = short_spec();
 	__u8 payload[64];
 
 	add_route(H3, dcid_one, 8, ACTIVE);
-	cut_everywhere(&spec, 1 + 8, "short header, IPv4");
-	spec.options = 12;
-	cut_everywhere(&spec, 1 + 8, "short header, IPv4 options");
-	spec.options = 0;
-	spec.saddr = V6("1");
-	spec.daddr = V6("7");
-	cut_everywhere(&spec, 1 + 8, "short header, IPv6");
-	spec.payload = payload;
-	quic_long(payload, 0xe0, CS_QUIC_V1, dcid_one, 8, sizeof(payload));
-	cut_everywhere(&spec, 6 + 8, "Handshake, IPv6");
-	quic_long(payload, 0xc0, CS_QUIC_V1, dcid_one, 20, sizeof(payload));
 	add_route(H3, dcid_one, 20, DRAINING);
-	spec.saddr = spec.daddr = NULL;
-	cut_everywhere(&spec, 6 + 20, "Initial, IPv4");
+	for (int len = 0; len <= 64; len++) {
+		spec.payload_len = len;
+		check_spec(&spec, len < 1 + 8 ? CS_C_malformed : CS_C_by_table, H3, "short");
+	}
+	quic_long(payload, 0xc0, CS_QUIC_V1, dcid_one, 20, sizeof(payload));
+	spec.payload = payload;
+	for (int len = 0; len <= 64; len++) {
+		spec.payload_len = len;
+		check_spec(&spec, len < 6 + 20 ? CS_C_malformed : CS_C_by_table, H3, "Initial");
+	}
 }
 
 /* The payload ends where UDP says; what lies behind it in the frame does not count. */
@@ -218,7 +413,11 @@ Test(packet, a_payload_ends_where_udp_says)
 	}
 	for (int longer = 1; longer < 1500; longer += 111) {
 		spec.udp_longer = longer;
-		check_spec(&spec, CS_C_by_table, H3, "a UDP length above the frame's");
+		check_spec(&spec, CS_C_malformed, H3, "a UDP length above the packet's");
+	}
+	for (int len = 0; len < 8; len++) {
+		spec.udp_longer = len - 8 - 64;
+		check_spec(&spec, CS_C_malformed, H3, "a UDP length below 8");
 	}
 	spec.udp_longer = 0;
 	spec.padding = 46;
@@ -233,5 +432,5 @@ Test(packet, an_empty_datagram_goes_by_its_tuple)
 	spec.padding = 18;
 	check_spec(&spec, CS_C_malformed, H3, "nothing but padding");
 	spec.dport = 4700;
-	check_spec(&spec, CS_C_by_tuple, BARE, "nothing, without IDs");
+	check_spec(&spec, CS_C_malformed, BARE, "nothing, without IDs");
 }

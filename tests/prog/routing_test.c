@@ -243,6 +243,7 @@ Test(routing, a_service_without_its_table_goes_on_with_the_ring)
 /* cs_decide() as user space compiles it, over the memory of the maps. */
 struct cs_packet {
 	struct cs_tuple tuple;
+	const struct model_packet *read;
 };
 
 static struct cs_service service_copy[SERVICES];
@@ -273,11 +274,20 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 	*tuple = packet->tuple;
 }
 
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+{
+	__u8 head[CS_HEAD_BYTES] = { 0 };
+	size_t len = packet->read->length;
+
+	memcpy(head, packet->read->payload, len < sizeof(head) ? len : sizeof(head));
+	return cs_quic_parse(head, len, cid_len, quic);
+}
+
 static struct cs_verdict core_verdict(const __u8 *frame, size_t len)
 {
 	struct model_packet read = {};
 	struct cs_verdict verdict = {};
-	struct cs_packet packet = {};
+	struct cs_packet packet = { .read = &read };
 	struct cs_listener listener = {};
 
 	verdict.reason = model_read(&model, frame, len, &read);
@@ -287,8 +297,7 @@ static struct cs_verdict core_verdict(const __u8 *frame, size_t len)
 	listener.service = read.listener->service;
 	listener.listener = read.listener->number;
 	listener.position = read.listener->position;
-	cs_decide(&packet, &listener, read.payload, read.payload + read.there, read.length,
-		  &verdict);
+	cs_decide(&packet, &listener, &verdict);
 	return verdict;
 }
 
@@ -303,6 +312,9 @@ static void random_maps(__u64 *seed, __u8 cid[CIDS][CS_MAX_CID])
 		for (int i = 0; i < CS_RING_SIZE; i++)
 			model.service[id].ring[i] = random_below(seed, 210);
 		set_ring(id);
+		set_policies(id, random_below(seed, 3), random_below(seed, 3),
+			     random_below(seed, 4),
+			     random_below(seed, 2) ? CS_POLICY_DROP : CS_POLICY_HASH);
 	}
 	for (int i = 0; i < CIDS / 2; i++)
 		add_route(i % 3 ? H3 : 1 + random_below(seed, SERVICES - 1), cid[i],
@@ -334,7 +346,10 @@ static size_t random_payload(__u64 *seed, __u8 cid[CIDS][CS_MAX_CID], __u8 paylo
 
 static size_t random_frame(__u64 *seed, __u8 cid[CIDS][CS_MAX_CID], struct frame *frame)
 {
-	static const char *const v4[] = { "10.0.0.1", "10.0.0.7", "10.0.0.8" };
+	static const char *const v4[] = { "10.0.0.1", "10.0.0.7", "10.0.0.8", "10.0.0.9" };
+	static const __u8 types[] = { IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_FRAGMENT,
+				      IPPROTO_DSTOPTS, 51 };
+	__u8 chain[16] = { types[random_below(seed, COUNT(types))] };
 	static const char *const v6[] = { V6("1"), V6("7"), V6("9"), "::ffff:10.0.0.7",
 					  "::ffff:10.0.0.5" };
 	static const __u16 ports[] = { 4433, 4433, 4433, 4433, 4500, 4600, 4700, 4800, 4434 };
@@ -350,7 +365,17 @@ static size_t random_frame(__u64 *seed, __u8 cid[CIDS][CS_MAX_CID], struct frame
 		.options = random_below(seed, 16) ? 0 : 4 * random_below(seed, 11),
 		.padding = random_below(seed, 8) ? 0 : random_below(seed, 40),
 		.udp_longer = random_below(seed, 8) ? 0 : (int)random_below(seed, 90) - 45,
+		.ip_longer = random_below(seed, 16) ? 0 : (int)random_below(seed, 40) - 20,
+		.vlan = random_below(seed, 4) ? 0 : random_below(seed, 4096),
+		.outer = random_below(seed, 4) ? 0 : random_below(seed, 4096),
 	};
+
+	if (!random_below(seed, 4)) {
+		chain[8] = IPPROTO_UDP;
+		spec.extensions = chain;
+		spec.extensions_len = sizeof(chain);
+		spec.first_extension = types[random_below(seed, COUNT(types))];
+	}
 
 	spec.payload_len = random_payload(seed, cid, payload);
 	if (spec.udp_longer < -(int)spec.payload_len - 8)
@@ -368,8 +393,9 @@ static size_t random_frame(__u64 *seed, __u8 cid[CIDS][CS_MAX_CID], struct frame
 Test(routing, kernel_model_and_user_space_agree_on_random_packets)
 {
 	static struct counters expected, got;
-	__u64 seed = 20, count = rounds(20000), reasons[CS_COUNTERS] = { 0 };
+	__u64 seed = 20, count = rounds(40000), reasons[CS_COUNTERS] = { 0 };
 	__u8 cid[CIDS][CS_MAX_CID];
+	bool lease = false, dropped;
 
 	counters_read(&plane, &expected);
 	for (__u64 round = 0; round < count; round++) {
@@ -378,8 +404,11 @@ Test(routing, kernel_model_and_user_space_agree_on_random_packets)
 		char what[32];
 		size_t len;
 
-		if (round % 500 == 0)
+		if (round % 500 == 0) {
+			lease = random_below(&seed, 2);
+			set_lease(lease);
 			random_maps(&seed, cid);
+		}
 		len = random_frame(&seed, cid, &frame);
 		snprintf(what, sizeof(what), "round %llu", round);
 		kernel = run_explain(&plane, frame.byte, len, what);
@@ -387,13 +416,53 @@ Test(routing, kernel_model_and_user_space_agree_on_random_packets)
 		core = core_verdict(frame.byte, len);
 		same_verdict(&kernel, &mine, what);
 		same_verdict(&core, &mine, what);
-		run_xdp(&plane, frame.byte, len, what);
-		counters_expect(&expected, CS_HOOK_XDP, mine.service, mine.reason, 1);
-		reasons[mine.reason]++;
+		dropped = mine.drop && lease;
+		check(run_xdp(&plane, frame.byte, len, what) == dropped, "%s: dropped, or not",
+		      what);
+		counters_add(&expected, CS_HOOK_XDP, &mine, dropped);
+		reasons[dropped ? mine.drop : mine.reason]++;
+		reasons[CS_C_small_initial] += mine.small;
+		reasons[CS_C_not_enforced] += mine.drop && !dropped;
 	}
 	counters_read(&plane, &got);
 	counters_check(&expected, &got, "all rounds");
-	for (__u32 reason = CS_C_not_ours; reason <= CS_C_no_worker; reason++)
-		check(reasons[reason] > count / 200, "reason %u came %llu times", reason,
+	for (__u32 reason = CS_C_not_ours; reason < CS_COUNTERS; reason++) {
+		/* What a random frame has no way to. */
+		if (reason == CS_C_no_socket || reason == CS_C_no_service)
+			continue;
+		check(reasons[reason] > count / 4000, "reason %u came %llu times", reason,
 		      reasons[reason]);
+	}
+}
+
+/* Without a lease nothing is dropped, and it is said that it was not. */
+Test(routing, what_is_to_be_dropped_passes_once_the_lease_is_over)
+{
+	static struct counters before, after;
+	struct frame_spec spec = short_spec();
+	struct cs_lease lease = { 0 };
+	struct cs_verdict expected;
+	struct frame frame;
+	__u32 zero = 0;
+
+	set_policies(H3, CS_POLICY_DROP, CS_POLICY_HASH, CS_POLICY_QUIC, CS_POLICY_HASH);
+	frame_build(&frame, &spec);
+	expected = model_verdict(&model, frame.byte, frame.len);
+	check(expected.drop == CS_C_dropped_unknown, "drop %u", expected.drop);
+	for (int seconds = -2; seconds <= 2; seconds++) {
+		struct timespec now;
+
+		if (!seconds)
+			continue;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		lease.until_ns = (now.tv_sec + 20 * seconds) * 1000000000ULL + now.tv_nsec;
+		check(!bpf_map_update_elem(plane.map[PLANE_LEASE], &zero, &lease, BPF_ANY),
+		      "cs_lease");
+		counters_read(&plane, &before);
+		check(run_xdp(&plane, frame.byte, frame.len, "lease") == (seconds > 0),
+		      "%d s from now", 20 * seconds);
+		counters_read(&plane, &after);
+		counters_add(&before, CS_HOOK_XDP, &expected, seconds > 0);
+		counters_check(&before, &after, "lease");
+	}
 }

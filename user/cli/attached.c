@@ -7,34 +7,69 @@
 #include "cli/attached.h"
 #include "cli/output.h"
 
+struct search {
+	const struct attach_place *place;
+	struct attached *list;
+	unsigned int count, size;
+	bool failed;
+};
+
+static void look(const char *interface, void *arg)
+{
+	struct search *search = arg;
+	struct attached at = {};
+	struct error gone;
+
+	/* It may have gone away since it was listed. */
+	if (attach_query(search->place, interface, &at.info, &gone) || at.info.state == ATTACH_NONE)
+		return;
+	if (search->count == search->size) {
+		unsigned int size = search->size ? 2 * search->size : 16;
+		struct attached *more = reallocarray(search->list, size, sizeof(*more));
+
+		if (!more) {
+			search->failed = true;
+			return;
+		}
+		search->list = more;
+		search->size = size;
+	}
+	snprintf(at.name, sizeof(at.name), "%s", interface);
+	snprintf(at.netns, sizeof(at.netns), "%s", search->place->netns);
+	search->list[search->count++] = at;
+}
+
+static int read_place(const struct plane *plane, const char *netns, struct search *search,
+		      struct error *error)
+{
+	_cleanup_place_ struct attach_place place = ATTACH_PLACE_INIT;
+	int err = attach_enter(&place, plane, netns, error);
+
+	search->place = &place;
+	if (!err)
+		err = attach_each(&place, look, search, error);
+	search->place = NULL;
+	if (!err && search->failed)
+		err = error_set(error, -ENOMEM, "out of memory");
+	return err;
+}
+
 int attached_read(const struct plane *plane, struct attached **list, unsigned int *count,
 		  struct error *error)
 {
-	struct if_nameindex *interfaces = if_nameindex();
-	struct attached *made;
-	unsigned int all = 0, found = 0;
-	struct error gone;
+	struct search search = {};
+	int err = 0;
 
-	if (!interfaces)
-		return error_set(error, -errno, "listing the interfaces: %s", strerror(errno));
-	while (interfaces[all].if_index)
-		all++;
-	made = calloc(all + 1, sizeof(*made));
-	for (unsigned int i = 0; i < all && made; i++) {
-		struct attached *at = &made[found];
-
-		/* It may have gone away since it was listed. */
-		if (attach_query(plane, interfaces[i].if_name, &at->info, &gone) ||
-		    at->info.state == ATTACH_NONE)
-			continue;
-		snprintf(at->name, sizeof(at->name), "%s", interfaces[i].if_name);
-		found++;
+	for (int i = 0; i < CS_MAX_NETNS && !err; i++) {
+		if (!i || *plane->netns[i])
+			err = read_place(plane, plane->netns[i], &search, error);
 	}
-	if_freenameindex(interfaces);
-	if (!made)
-		return error_set(error, -ENOMEM, "out of memory");
-	*list = made;
-	*count = found;
+	if (err) {
+		free(search.list);
+		return err;
+	}
+	*list = search.list;
+	*count = search.count;
 	return 0;
 }
 
@@ -43,18 +78,20 @@ const char *attached_mode(const struct attach_info *info)
 	return info->mode == ATTACH_GENERIC ? "generic" : "native";
 }
 
-json_t *attached_json(const char *interface, const struct attach_info *info)
+json_t *attached_json(const char *netns, const char *interface, const struct attach_info *info)
 {
 	static const char *const states[] = {
 		[ATTACH_NONE] = "none",
 		[ATTACH_OURS] = "attached",
+		[ATTACH_OTHER_NETNS] = "other namespace",
 		[ATTACH_FOREIGN_MAPS] = "foreign maps",
 		[ATTACH_OTHER] = "other program",
 	};
 	char name[sizeof(info->prog_name)];
 
 	name_copy(name, info->prog_name, sizeof(name));
-	return json_pack("{s:s, s:s, s:s, s:b, s:i, s:s}", "interface", interface, "state",
-			 states[info->state], "mode", attached_mode(info), "dispatcher",
-			 info->dispatcher, "program_id", info->prog_id, "program", name);
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:s}", "netns", netns, "interface",
+			 interface, "state", states[info->state], "mode", attached_mode(info),
+			 "dispatcher", info->dispatcher, "program_id", info->prog_id, "program",
+			 name);
 }

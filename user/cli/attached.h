@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Interfaces of this network namespace that have a program at their XDP hook. */
+/* Interfaces that have a program at their XDP hook, of this network namespace and of those that
+ * services are in.
+ */
 #ifndef CS_ATTACHED_H
 #define CS_ATTACHED_H
 
@@ -10,6 +12,7 @@
 #include "dataplane/attach.h"
 
 struct attached {
+	char netns[NETNS_NAME]; /* "": this one */
 	char name[IFNAMSIZ];
 	struct attach_info info;
 };
@@ -21,6 +24,6 @@ int attached_read(const struct plane *plane, struct attached **list, unsigned in
 /* "native", "generic" */
 const char *attached_mode(const struct attach_info *info);
 
-json_t *attached_json(const char *interface, const struct attach_info *info);
+json_t *attached_json(const char *netns, const char *interface, const struct attach_info *info);
 
 #endif

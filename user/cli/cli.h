@@ -19,7 +19,9 @@ struct args {
 	const char *control; /* socket */
 	bool json;
 	bool force;
-	const char *mode, *service, *hex; /* NULL: not given */
+	/* NULL: not given */
+	const char *mode, *service, *netns, *hex, *pcap, *packet, *cid;
+	const char *reason, *worker, *rate, *count;
 	char **operand;
 	int operands;
 };
@@ -37,6 +39,8 @@ int cmd_workers(const struct args *args);
 int cmd_counters(const struct args *args);
 int cmd_lookup(const struct args *args);
 int cmd_explain(const struct args *args);
+int cmd_trace(const struct args *args);
+int cmd_report(const struct args *args);
 int cmd_drain(const struct args *args);
 int cmd_expel(const struct args *args);
 int cmd_reload(const struct args *args);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/view.h"
 
 static const struct {
@@ -84,26 +86,44 @@ static int read_lines(const struct view *view, struct table *table, json_t *list
 	return 0;
 }
 
-int cmd_counters(const struct args *args)
+int counters_json(const struct view *view, json_t **json)
+{
+	json_t *list = json_array();
+	int err = list ? read_lines(view, NULL, list) : -ENOMEM;
+
+	if (err)
+		json_decref(list);
+	else
+		*json = list;
+	return err;
+}
+
+int counters_print(const struct view *view)
 {
 	static const char *const heads[] = { "HOOK", "SERVICE", "COUNTER", "COUNT", "MEANING" };
 	struct table table = { .columns = 5, .right = 1u << 3 };
+	int err;
+
+	for (int i = 0; i < 5; i++)
+		table_add(&table, heads[i]);
+	err = read_lines(view, &table, NULL);
+	if (err)
+		table.failed = true; /* nothing is printed, all is freed */
+	return table_print(&table) ? err ?: -ENOMEM : 0;
+}
+
+int cmd_counters(const struct args *args)
+{
 	_cleanup_view_ struct view *view = NULL;
-	json_t *list = args->json ? json_array() : NULL;
+	json_t *list = NULL;
 	struct error error;
 	int err;
 
-	if (view_open(&view, args->dir, &error)) {
-		json_decref(list);
+	if (view_open(&view, args->dir, &error))
 		return fail(args, "%s", error.line);
-	}
-	for (int i = 0; i < 5 && !list; i++)
-		table_add(&table, heads[i]);
-	err = read_lines(view, &table, list);
-	if (err) {
-		json_decref(list);
-		return fail(args, "reading the counters: %s", strerror(-err));
-	}
-	err = list ? json_print(json_pack("{s:o}", "counters", list)) : table_print(&table);
-	return err ? fail(args, "out of memory") : CLI_DONE;
+	if (!args->json)
+		err = counters_print(view);
+	else if (!(err = counters_json(view, &list)))
+		err = json_print(json_pack("{s:o}", "counters", list));
+	return err ? fail(args, "reading the counters: %s", strerror(-err)) : CLI_DONE;
 }

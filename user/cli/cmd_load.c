@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "dataplane/attach.h"
 #include "dataplane/config.h"
+#include "dataplane/locals.h"
 #include "dataplane/plane.h"
 
 static void print_loaded(const struct args *args, const struct config *config, bool adopted,
@@ -51,6 +52,26 @@ static void say_attached(const char *line, bool failed, void *arg)
 		puts(line);
 }
 
+/* Once: only a daemon follows what changes. */
+static int sync_locals(const struct args *args, const struct plane *plane)
+{
+	int result = CLI_DONE;
+
+	for (int i = 0; i < CS_MAX_NETNS; i++) {
+		_cleanup_fd_ int fd = -1;
+		struct error note, error;
+
+		if (i && !*plane->netns[i])
+			continue;
+		fd = locals_open(plane->netns[i], &error);
+		if (fd < 0 || locals_sync(plane, i, fd, &note, &error))
+			result = fail(args, "%s", error.line);
+		else if (*note.line)
+			result = fail(args, "%s", note.line);
+	}
+	return result;
+}
+
 int cmd_load(const struct args *args)
 {
 	_cleanup_free_ struct config *config = NULL;
@@ -66,6 +87,7 @@ int cmd_load(const struct args *args)
 		return fail(args, "%s", error.line);
 	}
 	print_loaded(args, config, adopted, upgraded);
+	said.result = sync_locals(args, &plane);
 	attach_upgrade(&plane, upgraded, say_attached, &said);
 	attach_configured(&plane, config, say_attached, &said);
 	plane_close(&plane);
@@ -83,13 +105,22 @@ static int check_unused(const struct args *args, const struct view *view,
 	if (view_name_workers(view, text, sizeof(text)))
 		return fail(args, "still registered: %s; stop the server, or use --force", text);
 	for (unsigned int i = 0; i < count; i++) {
-		if (attached[i].info.state == ATTACH_OURS)
+		if (attach_is_ours(&attached[i].info))
 			return fail(args,
-				    "attached to %s: run cidsteer detach %s first, or use "
+				    "attached to %s: run cidsteer detach %s%s%s first, or use "
 				    "--force",
-				    attached[i].name, attached[i].name);
+				    attached[i].name, attached[i].name,
+				    *attached[i].netns ? " --netns " : "", attached[i].netns);
 	}
 	return CLI_DONE;
+}
+
+static int take_off(const struct view *view, const struct attached *at, struct error *error)
+{
+	struct attach_place place _cleanup_place_ = ATTACH_PLACE_INIT;
+
+	return attach_enter(&place, &view->plane, at->netns, error) ?:
+		       detach_interface(&place, at->name, error);
 }
 
 static int unload_view(const struct args *args, const struct view *view)
@@ -103,9 +134,9 @@ static int unload_view(const struct args *args, const struct view *view)
 		return fail(args, "%s", error.line);
 	result = check_unused(args, view, attached, count);
 	for (unsigned int i = 0; i < count && !result; i++) {
-		if (attached[i].info.state != ATTACH_OURS)
+		if (!attach_is_ours(&attached[i].info))
 			continue;
-		if (detach_interface(&view->plane, attached[i].name, &error))
+		if (take_off(view, &attached[i], &error))
 			result = fail(args, "%s", error.line);
 	}
 	return result;

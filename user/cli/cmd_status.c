@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/status.h"
 #include "common/cleanup.h"
 
@@ -37,20 +38,11 @@ static void note(struct status *status, const char *line)
 		error_set(&status->note[status->notes++], 0, "%s", line);
 }
 
-static bool all_are_here(const struct status *status)
-{
-	for (unsigned int i = 0; i < status->services; i++) {
-		if (!view_is_here(status->view, status->service[i].view))
-			return false;
-	}
-	return true;
-}
-
 static void look_at_kernel(struct status *status)
 {
 	struct error error;
 
-	if (!all_are_here(status)) {
+	if (!view_is_open(status->view, 0)) {
 		note(status, "loaded from another network namespace: groups of sockets and "
 			     "interfaces there are not looked at");
 		return;
@@ -58,8 +50,13 @@ static void look_at_kernel(struct status *status)
 	if (attached_read(&status->view->plane, &status->attached, &status->attached_count, &error))
 		note(status, error.line);
 	findings_of_interfaces(status);
-	if (findings_of_groups(status, &error))
-		note(status, error.line);
+	for (__u32 netns = 0; netns < CS_MAX_NETNS; netns++) {
+		if (view_is_open(status->view, netns) &&
+		    findings_of_groups(status, netns, &error)) {
+			note(status, error.line);
+			break;
+		}
+	}
 }
 
 static int status_read(struct status *status, const char *dir, struct error *error)
@@ -156,17 +153,20 @@ static void print_sums(struct row *row, const struct status_service *service)
 static void print_places(struct row *row, const struct status *status,
 			 const struct status_service *service)
 {
+	__u32 netns = view_netns(service->view);
+	const char *name = status->view->plane.netns[netns];
 	char text[2048] = "";
 	const char *separator = "";
 
 	for (unsigned int i = 0; i < status->attached_count; i++) {
-		if (status->attached[i].info.state != ATTACH_OURS)
+		if (status->attached[i].info.state != ATTACH_OURS ||
+		    strcmp(status->attached[i].netns, name))
 			continue;
 		append(text, sizeof(text), "%s%s %s XDP", separator, status->attached[i].name,
 		       attached_mode(&status->attached[i].info));
 		separator = ", ";
 	}
-	if (!*separator && view_is_here(status->view, service->view))
+	if (!*separator && view_is_open(status->view, netns))
 		append(text, sizeof(text), "no XDP attached");
 	separator = text[0] ? "; " : "";
 	for (unsigned int i = 0; i < service->view->listeners; i++) {
@@ -174,6 +174,8 @@ static void print_places(struct row *row, const struct status *status,
 		       service->view->listener[i].dual ? " dual-stack" : "");
 		separator = ", ";
 	}
+	if (*name)
+		append(text, sizeof(text), "; network namespace %s", name);
 	print_line(row, text);
 }
 
@@ -218,7 +220,7 @@ static json_t *findings_json(const struct findings *findings)
 	return list;
 }
 
-static json_t *service_json(const struct status_service *service)
+static json_t *service_json(const struct status *status, const struct status_service *service)
 {
 	const struct view_service *view = service->view;
 	json_t *listeners = json_array();
@@ -227,16 +229,18 @@ static json_t *service_json(const struct status_service *service)
 		json_array_append_new(listeners,
 				      json_pack("{s:s, s:b}", "address", view->listener[i].text,
 						"dual_stack", view->listener[i].dual));
-	return json_pack(
-		"{s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
-		"name", view->name, "word", words[service->findings.word], "workers", "waiting",
-		service->waiting, "active", service->active, "draining", service->draining,
-		"reaping", service->reaping, "routes", (json_int_t)service->routes, "provisional",
-		(json_int_t)service->usage.provisional, "max_cids",
-		(json_int_t)view->settings.max_cids, "refused", (json_int_t)service->usage.refused,
-		"path_changes", (json_int_t)service->usage.path_changes, "strays",
-		(json_int_t)service->usage.strays, "listeners", listeners, "findings",
-		findings_json(&service->findings));
+	return json_pack("{s:s, s:s, s:s, s:{s:i, s:i, s:i, s:i}, s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:b, s:o, s:o}",
+			 "name", view->name, "netns", status->view->plane.netns[view_netns(view)],
+			 "word", words[service->findings.word], "workers", "waiting",
+			 service->waiting, "active", service->active, "draining", service->draining,
+			 "reaping", service->reaping, "routes", (json_int_t)service->routes,
+			 "provisional", (json_int_t)service->usage.provisional, "max_cids",
+			 (json_int_t)view->settings.max_cids, "refused",
+			 (json_int_t)service->usage.refused, "path_changes",
+			 (json_int_t)service->usage.path_changes, "strays",
+			 (json_int_t)service->usage.strays, "drops", view_drops(view), "listeners",
+			 listeners, "findings", findings_json(&service->findings));
 }
 
 static json_t *status_json(const struct status *status)
@@ -244,15 +248,33 @@ static json_t *status_json(const struct status *status)
 	json_t *services = json_array(), *interfaces = json_array(), *notes = json_array();
 
 	for (unsigned int i = 0; i < status->services; i++)
-		json_array_append_new(services, service_json(&status->service[i]));
+		json_array_append_new(services, service_json(status, &status->service[i]));
 	for (unsigned int i = 0; i < status->attached_count; i++)
-		json_array_append_new(interfaces, attached_json(status->attached[i].name,
+		json_array_append_new(interfaces, attached_json(status->attached[i].netns,
+								status->attached[i].name,
 								&status->attached[i].info));
 	for (unsigned int i = 0; i < status->notes; i++)
 		json_array_append_new(notes, json_string(status->note[i].line));
-	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "word", words[status->word], "services",
-			 services, "interfaces", interfaces, "findings",
-			 findings_json(&status->findings), "notes", notes);
+	return json_pack(
+		"{s:s, s:I, s:o, s:o, s:o, s:o}", "word", words[status->word], "lease_seconds",
+		(json_int_t)(status->view ? (status->view->lease_ns + 999999999) / 1000000000 : 0),
+		"services", services, "interfaces", interfaces, "findings",
+		findings_json(&status->findings), "notes", notes);
+}
+
+int status_report(const char *dir, json_t **json, struct error *error)
+{
+	struct status *status __attribute__((cleanup(status_free))) = calloc(1, sizeof(*status));
+	int err = status ? status_read(status, dir, error) :
+			   error_set(error, -ENOMEM, "out of memory");
+
+	if (err)
+		return err;
+	if (json)
+		*json = status_json(status);
+	else
+		status_print(status);
+	return 0;
 }
 
 int cmd_status(const struct args *args)

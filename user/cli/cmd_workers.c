@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/view.h"
 
 static const char *const heads[] = {
@@ -62,41 +63,53 @@ static json_t *worker_json(const struct view *view, int id, const struct cs_usag
 			 "path_changes", (json_int_t)usage->path_changes);
 }
 
-int cmd_workers(const struct args *args)
+/* Into one of both. */
+static void read_workers(const struct view *view, struct table *table, json_t *list)
 {
-	struct table table = { .columns = COLUMNS, .right = RIGHT };
-	_cleanup_view_ struct view *view = NULL;
-	struct usage_cache cache = {};
-	json_t *list = json_array();
-	struct error error;
-	int err;
+	struct usage_cache cache = { .view = view };
 
-	if (view_open(&view, args->dir, &error)) {
-		json_decref(list);
-		return fail(args, "%s", error.line);
-	}
-	cache.view = view;
-	for (size_t i = 0; i < COLUMNS; i++)
-		table_add(&table, heads[i]);
 	for (int id = 1; id < CS_MAX_WORKERS; id++) {
 		struct cs_usage usage;
 
 		if (view->worker[id].state == CS_WORKER_NONE)
 			continue;
 		usage = usage_of(&cache, &view->worker[id]);
-		if (args->json)
+		if (list)
 			json_array_append_new(list, worker_json(view, id, &usage));
 		else
-			add_row(&table, view, id, &usage);
+			add_row(table, view, id, &usage);
 	}
 	for (int i = 0; i < CS_MAX_SERVICES; i++)
 		plane_unmap_usage(cache.lines[i]);
-	if (args->json) {
-		table.cells = 0;
-		err = json_print(json_pack("{s:o}", "workers", list));
-	} else {
-		json_decref(list);
-		err = table_print(&table);
-	}
+}
+
+json_t *workers_json(const struct view *view)
+{
+	json_t *list = json_array();
+
+	read_workers(view, NULL, list);
+	return list;
+}
+
+int workers_print(const struct view *view)
+{
+	struct table table = { .columns = COLUMNS, .right = RIGHT };
+
+	for (size_t i = 0; i < COLUMNS; i++)
+		table_add(&table, heads[i]);
+	read_workers(view, &table, NULL);
+	return table_print(&table);
+}
+
+int cmd_workers(const struct args *args)
+{
+	_cleanup_view_ struct view *view = NULL;
+	struct error error;
+	int err;
+
+	if (view_open(&view, args->dir, &error))
+		return fail(args, "%s", error.line);
+	err = args->json ? json_print(json_pack("{s:o}", "workers", workers_json(view))) :
+			   workers_print(view);
 	return err ? fail(args, "out of memory") : CLI_DONE;
 }

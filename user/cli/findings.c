@@ -120,6 +120,32 @@ static void judge_workers(const struct view *view, struct status_service *servic
 		judge_sockets(view, service, &service->view->listener[i]);
 }
 
+/* GRO joins what comes from one address and port, also of several connections. */
+static void judge_trains(const struct view *view, struct status_service *service)
+{
+	const char *action = "have the server clear UDP_GRO before it registers; till then it has "
+			     "to check the DCID of each segment";
+	unsigned int count = 0;
+	int first = 0;
+
+	for (int id = 1; id < CS_MAX_WORKERS; id++) {
+		const struct cs_worker *worker = &view->worker[id];
+
+		if (worker->service != service->view->id || !view_is_live(worker) ||
+		    !(worker->flags & CS_WORKER_GRO))
+			continue;
+		first = first ? first : id;
+		count++;
+	}
+	if (count)
+		findings_add(&service->findings, WORD_DEGRADED, action,
+			     "%u worker%s, worker %d (pid %u) the first, %s sockets with UDP_GRO: "
+			     "the kernel picks a worker once for a train of segments, whatever "
+			     "connections they are of",
+			     count, count == 1 ? "" : "s", first, view->worker[first].pid,
+			     count == 1 ? "has" : "have");
+}
+
 static void judge_listeners(const struct view *view, struct status_service *service)
 {
 	for (unsigned int i = 0; i < service->view->listeners; i++) {
@@ -149,12 +175,36 @@ static void judge_table(struct status_service *service)
 			     NUMBER(routes), NUMBER(max));
 }
 
+static void judge_lease(const struct view *view, struct status_service *service)
+{
+	if (view_drops(service->view) && !view->lease_ns)
+		findings_add(&service->findings, WORD_DEGRADED,
+			     "start cidsteerd, if it does not run; it begins after five seconds",
+			     "nothing is dropped: the lease that the daemon renews has run out");
+}
+
+static void judge_netns(const struct view *view, struct status_service *service)
+{
+	__u32 netns = view_netns(service->view);
+
+	if (netns && !view_is_open(view, netns))
+		findings_add(
+			&service->findings, WORD_DEGRADED,
+			"when the name is there again and the old workers are not: cidsteer "
+			"reload",
+			"its network namespace has no name any more, or cannot be entered: its "
+			"interfaces and groups are not looked at");
+}
+
 void findings_of_service(const struct view *view, struct status_service *service)
 {
 	count_workers(view, service);
 	judge_workers(view, service);
 	judge_listeners(view, service);
+	judge_trains(view, service);
 	judge_table(service);
+	judge_lease(view, service);
+	judge_netns(view, service);
 }
 
 void findings_of_interfaces(struct status *status)
@@ -163,7 +213,14 @@ void findings_of_interfaces(struct status *status)
 
 	for (unsigned int i = 0; i < status->attached_count; i++) {
 		const struct attached *at = &status->attached[i];
+		const char *option = *at->netns ? " --netns " : "";
 
+		if (at->info.state == ATTACH_OTHER_NETNS) {
+			snprintf(action, sizeof(action), "cidsteer attach %s%s%s", at->name, option,
+				 at->netns);
+			findings_add(&status->findings, WORD_DEGRADED, action,
+				     "%s has the cs_xdp of another network namespace", at->name);
+		}
 		if (at->info.state != ATTACH_FOREIGN_MAPS)
 			continue;
 		snprintf(action, sizeof(action),

@@ -8,6 +8,7 @@
 
 #include "cli/groups.h"
 #include "common/cleanup.h"
+#include "dataplane/netns.h"
 #include "groups.skel.h"
 
 #define MEMBERS_MAX (1 << 20) /* of one namespace: more are -E2BIG */
@@ -67,15 +68,32 @@ static int iterate(struct groups *skel, struct cs_member **members, size_t *coun
 	return err;
 }
 
-int groups_read(struct cs_member **members, size_t *count, struct error *error)
+struct listing {
+	struct cs_member **members;
+	size_t *count;
+	int err;
+};
+
+/* An iterator lists the namespace of who opens it. */
+static int load_and_iterate(void *arg)
+{
+	struct listing *listing = arg;
+	struct groups *skel = groups__open_and_load();
+
+	listing->err = skel ? iterate(skel, listing->members, listing->count) : -errno;
+	groups__destroy(skel);
+	return 0;
+}
+
+int groups_read(const char *netns, struct cs_member **members, size_t *count, struct error *error)
 {
 	libbpf_print_fn_t print = libbpf_set_print(quiet);
-	struct groups *skel = groups__open_and_load();
-	int err = skel ? iterate(skel, members, count) : -errno;
+	struct listing listing = { members, count, 0 };
+	int err = netns_run(netns, load_and_iterate, &listing, error);
 
-	groups__destroy(skel);
 	libbpf_set_print(print);
-	if (err)
-		return error_set(error, err, "the groups cannot be looked at: %s", strerror(-err));
-	return 0;
+	if (!err && listing.err)
+		err = error_set(error, listing.err, "the groups cannot be looked at: %s",
+				strerror(-listing.err));
+	return err;
 }

@@ -10,12 +10,13 @@
 #include "core/member.h"
 
 /*
- * groups_read - all UDP sockets in groups of this network namespace
+ * groups_read - all UDP sockets in groups of a network namespace
+ * @netns:	its name; "": this one
  * @members:	receives them; the caller frees
  *
  * Returns 0, -EPERM, -E2BIG, or what an old kernel says to a UDP iterator or to CO-RE.
  */
-int groups_read(struct cs_member **members, size_t *count, struct error *error);
+int groups_read(const char *netns, struct cs_member **members, size_t *count, struct error *error);
 
 struct owner {
 	__u64 inode;

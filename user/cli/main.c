@@ -25,6 +25,14 @@ enum option_id {
 	OPTION_MODE,
 	OPTION_SERVICE,
 	OPTION_HEX,
+	OPTION_NETNS,
+	OPTION_PCAP,
+	OPTION_PACKET,
+	OPTION_CID,
+	OPTION_REASON,
+	OPTION_WORKER,
+	OPTION_RATE,
+	OPTION_COUNT,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -46,7 +54,15 @@ static const struct option_row {
 	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
+	{ "netns", "NAME", "the interface is in this network namespace (ip netns)", OPTION_NETNS },
 	{ "hex", "PACKET", "an Ethernet frame or an IP packet", OPTION_HEX },
+	{ "pcap", "FILE", "a packet of this pcap or pcapng file", OPTION_PCAP },
+	{ "packet", "N", "which, from 1 on: 1", OPTION_PACKET },
+	{ "cid", "CID", "packets with this DCID", OPTION_CID },
+	{ "reason", "NAMES", "these reasons only, with commas between them", OPTION_REASON },
+	{ "worker", "ID", "packets for this worker only", OPTION_WORKER },
+	{ "rate", "N", "at most so many in a second: 100", OPTION_RATE },
+	{ "count", "N", "end after so many", OPTION_COUNT },
 	{ "help", NULL, "print this", OPTION_HELP },
 	{ "version", NULL, "print the version", OPTION_VERSION },
 };
@@ -62,10 +78,10 @@ static const struct command {
 	  cmd_load },
 	{ "unload", "[--force]", "take away everything that load has pinned", BIT(OPTION_FORCE), 0,
 	  cmd_unload },
-	{ "attach", "IFACE [--mode MODE]", "put the XDP program on an interface", BIT(OPTION_MODE),
-	  1, cmd_attach },
-	{ "detach", "IFACE [--force]", "take the XDP program off an interface", BIT(OPTION_FORCE),
-	  1, cmd_detach },
+	{ "attach", "IFACE [--mode MODE]", "put the XDP program on an interface",
+	  BIT(OPTION_MODE) | BIT(OPTION_NETNS), 1, cmd_attach },
+	{ "detach", "IFACE [--force]", "take the XDP program off an interface",
+	  BIT(OPTION_FORCE) | BIT(OPTION_NETNS), 1, cmd_detach },
 	{ "status", "", "say of each service whether it is steered, and if not, why", 0, 0,
 	  cmd_status },
 	{ "workers", "", "list the registered workers", 0, 0, cmd_workers },
@@ -79,8 +95,17 @@ static const struct command {
 	{ "counters", "", "print what the programs counted", 0, 0, cmd_counters },
 	{ "lookup", "CID [--service NAME]", "find the worker that issued a connection ID",
 	  BIT(OPTION_SERVICE), 1, cmd_lookup },
-	{ "explain", "--hex PACKET", "say where a packet would go and why; counts nothing",
-	  BIT(OPTION_HEX), 0, cmd_explain },
+	{ "explain", "--hex PACKET | --pcap FILE [--packet N] | --cid CID [--service NAME]",
+	  "say where a packet would go and why; counts nothing",
+	  BIT(OPTION_HEX) | BIT(OPTION_PCAP) | BIT(OPTION_PACKET) | BIT(OPTION_CID) |
+		  BIT(OPTION_SERVICE),
+	  0, cmd_explain },
+	{ "trace", "[filters] [--rate N]", "show decisions as they are made, some in each second",
+	  BIT(OPTION_SERVICE) | BIT(OPTION_REASON) | BIT(OPTION_WORKER) | BIT(OPTION_CID) |
+		  BIT(OPTION_RATE) | BIT(OPTION_COUNT),
+	  0, cmd_trace },
+	{ "report", "", "print what somebody needs who is to find out what is wrong; no keys", 0, 0,
+	  cmd_report },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -122,6 +147,15 @@ static void print_option(const struct option_row *row)
 	printf("  %-18s %s\n", left, row->help);
 }
 
+/* What has a long synopsis has its help on a line of its own. */
+static void print_command(const struct command *command)
+{
+	if (strlen(command->synopsis) <= 23)
+		printf("  %-9s%-23s %s\n", command->name, command->synopsis, command->help);
+	else
+		printf("  %-9s%s\n%35s%s\n", command->name, command->synopsis, "", command->help);
+}
+
 static int print_help(const struct command *command)
 {
 	unsigned int shown = EVERYWHERE | (command ? command->options : ~0u);
@@ -132,8 +166,7 @@ static int print_help(const struct command *command)
 	else
 		printf("usage: cidsteer [options] command\n\n");
 	for (size_t i = 0; i < COMMANDS && !command; i++)
-		printf("  %-9s%-23s %s\n", commands[i].name, commands[i].synopsis,
-		       commands[i].help);
+		print_command(&commands[i]);
 	if (!command)
 		putchar('\n');
 	for (size_t i = 0; i < OPTION_ROWS; i++) {
@@ -179,8 +212,32 @@ static void take_option(struct args *args, int id)
 	case OPTION_SERVICE:
 		args->service = optarg;
 		break;
+	case OPTION_NETNS:
+		args->netns = optarg;
+		break;
 	case OPTION_HEX:
 		args->hex = optarg;
+		break;
+	case OPTION_REASON:
+		args->reason = optarg;
+		break;
+	case OPTION_WORKER:
+		args->worker = optarg;
+		break;
+	case OPTION_PCAP:
+		args->pcap = optarg;
+		break;
+	case OPTION_PACKET:
+		args->packet = optarg;
+		break;
+	case OPTION_CID:
+		args->cid = optarg;
+		break;
+	case OPTION_RATE:
+		args->rate = optarg;
+		break;
+	case OPTION_COUNT:
+		args->count = optarg;
 		break;
 	}
 }

@@ -63,7 +63,9 @@ void findings_of_service(const struct view *view, struct status_service *service
 /* Foreign instances of cs_xdp. */
 void findings_of_interfaces(struct status *status);
 
-/* Other programs and unregistered sockets.  Returns 0, or why groups cannot be looked at. */
-int findings_of_groups(struct status *status, struct error *error);
+/* Other programs and unregistered sockets in a network namespace.  Returns 0, or why groups cannot
+ * be looked at.
+ */
+int findings_of_groups(struct status *status, __u32 netns, struct error *error);
 
 #endif

@@ -112,14 +112,14 @@ static int match(const struct view_listener *listener, const struct cs_addr *add
 	return listener->dual || !address_is_ipv4(addr);
 }
 
-static bool find_listener(struct status *status, struct group *group)
+static bool find_listener(struct status *status, __u32 netns, struct group *group)
 {
 	int best = 0;
 
 	for (unsigned int s = 0; s < status->services; s++) {
 		struct status_service *service = &status->service[s];
 
-		if (!view_is_here(status->view, service->view))
+		if (view_netns(service->view) != netns)
 			continue;
 		for (unsigned int i = 0; i < service->view->listeners; i++) {
 			int found = match(&service->view->listener[i], &group->addr);
@@ -134,8 +134,8 @@ static bool find_listener(struct status *status, struct group *group)
 	return best;
 }
 
-static struct group *find_group(struct status *status, struct group *groups, size_t *count,
-				const struct cs_member *member)
+static struct group *find_group(struct status *status, __u32 netns, struct group *groups,
+				size_t *count, const struct cs_member *member)
 {
 	struct group made = { .id = member->group,
 			      .prog_id = member->prog_id,
@@ -145,7 +145,7 @@ static struct group *find_group(struct status *status, struct group *groups, siz
 		if (groups[i].id == member->group)
 			return &groups[i];
 	}
-	if (!find_listener(status, &made))
+	if (!find_listener(status, netns, &made))
 		return NULL;
 	groups[*count] = made;
 	return &groups[(*count)++];
@@ -273,7 +273,7 @@ static void judge_groups(struct status *status, struct group *groups, size_t cou
 		judge_strangers(&groups[i]);
 }
 
-int findings_of_groups(struct status *status, struct error *error)
+int findings_of_groups(struct status *status, __u32 netns, struct error *error)
 {
 	_cleanup_free_ struct cs_member *members = NULL;
 	_cleanup_free_ struct group *groups = NULL;
@@ -286,7 +286,7 @@ int findings_of_groups(struct status *status, struct error *error)
 	 */
 	err = add_registered(status->view, &cookies);
 	if (!err)
-		err = groups_read(&members, &count, error);
+		err = groups_read(status->view->plane.netns[netns], &members, &count, error);
 	if (!err && !plane_workers(&status->view->plane, status->view->worker))
 		err = add_registered(status->view, &cookies);
 	if (!err && count) {
@@ -298,7 +298,7 @@ int findings_of_groups(struct status *status, struct error *error)
 	if (!err && cookies.count)
 		qsort(cookies.cookie, cookies.count, sizeof(__u64), compare_cookies);
 	for (size_t i = 0; i < count && !err; i++) {
-		struct group *group = find_group(status, groups, &found, &members[i]);
+		struct group *group = find_group(status, netns, groups, &found, &members[i]);
 
 		if (group)
 			add_member(group, &members[i], is_registered(&cookies, members[i].cookie));

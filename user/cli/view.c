@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/output.h"
 #include "cli/view.h"
@@ -80,6 +82,21 @@ static int read_services(struct view *view)
 	return err;
 }
 
+static int read_lease(struct view *view)
+{
+	struct cs_lease lease;
+	struct timespec time;
+	__u32 key = 0;
+	__u64 now;
+
+	if (bpf_map_lookup_elem(view->plane.map[PLANE_LEASE], &key, &lease))
+		return -errno;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	now = time.tv_sec * 1000000000ULL + time.tv_nsec;
+	view->lease_ns = lease.until_ns > now ? lease.until_ns - now : 0;
+	return 0;
+}
+
 int view_open(struct view **view, const char *dir, struct error *error)
 {
 	struct view *made = calloc(1, sizeof(*made));
@@ -92,7 +109,10 @@ int view_open(struct view **view, const char *dir, struct error *error)
 	err = plane_open(&made->plane, dir, error);
 	if (err)
 		return err;
+	plane_find_netns(&made->plane);
 	err = read_services(made);
+	if (!err)
+		err = read_lease(made);
 	if (!err)
 		err = plane_workers(&made->plane, made->worker);
 	if (err)
@@ -150,13 +170,26 @@ bool view_is_live(const struct cs_worker *worker)
 	return cs_worker_serves(worker->state);
 }
 
-bool view_is_here(const struct view *view, const struct view_service *service)
+bool view_drops(const struct view_service *service)
 {
-	__u16 netns = service->listeners ? service->listener[0].addr.netns : 0;
+	const struct cs_service *settings = &service->settings;
 
-	if (netns >= sizeof(view->plane.abi.netns_cookie) / sizeof(__u64))
-		return false;
-	return view->plane.abi.netns_cookie[netns] == plane_netns_cookie();
+	return settings->unknown_cid == CS_POLICY_DROP || settings->malformed == CS_POLICY_DROP ||
+	       settings->not_quic == CS_POLICY_DROP || settings->small_initial == CS_POLICY_DROP;
+}
+
+__u32 view_netns(const struct view_service *service)
+{
+	__u32 netns = service->listeners ? service->listener[0].addr.netns : 0;
+
+	return netns < CS_MAX_NETNS ? netns : 0;
+}
+
+bool view_is_open(const struct view *view, __u32 netns)
+{
+	if (!netns)
+		return view->plane.abi.netns_cookie[0] == plane_netns_cookie();
+	return *view->plane.netns[netns];
 }
 
 unsigned int view_name_workers(const struct view *view, char *text, size_t size)

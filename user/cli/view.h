@@ -29,6 +29,7 @@ struct view_service {
 
 struct view {
 	struct plane plane;
+	__u64 lease_ns; /* that is left of it; 0: it has run out */
 	unsigned int services;
 	struct view_service service[CS_MAX_SERVICES];
 	struct cs_worker worker[CS_MAX_WORKERS];
@@ -52,8 +53,17 @@ const char *view_state(__u8 state);
 /* Active or draining: a worker that packets are sent to. */
 bool view_is_live(const struct cs_worker *worker);
 
-/* Is the service in the network namespace of this process? */
-bool view_is_here(const struct view *view, const struct view_service *service);
+/* Has the service a policy that drops? */
+bool view_drops(const struct view_service *service);
+
+/* Network namespace of a service, an index into cs_abi.netns_cookie. */
+__u32 view_netns(const struct view_service *service);
+
+/*
+ * Can it be looked into?  Index 0 if this process is in it, another if it has a name: then its name
+ * is in plane.netns.
+ */
+bool view_is_open(const struct view *view, __u32 netns);
 
 /* Writes "worker 2 (h3, pid 811), ..." of those that are live.  Returns their number. */
 unsigned int view_name_workers(const struct view *view, char *text, size_t size);

@@ -10,6 +10,7 @@
  *   WRITE, shared_table = no only   ->
  *                                   <-       WRITTEN, in the order of the WRITEs
  *                                   <-       STATE, unasked: what the worker is now
+ *   STRAY, for the recorder         ->
  *   operator (root)
  *   COMMAND                         ->
  *                                   <-       DONE  or  REFUSED
@@ -25,7 +26,7 @@
 #include "core/abi.h"
 
 #define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
-#define CS_PROTOCOL_VERSION 2
+#define CS_PROTOCOL_VERSION 3
 #define CS_CONTROL_PATH "/run/cidsteer/control.sock"
 
 enum {
@@ -39,6 +40,7 @@ enum {
 	CS_MSG_READY,
 	CS_MSG_STATE,
 	CS_MSG_COMMAND,
+	CS_MSG_STRAY,
 };
 
 struct cs_msg {
@@ -98,6 +100,15 @@ struct cs_msg_state {
 	__u32 pad;		 /* must be zero */
 };
 _Static_assert(sizeof(struct cs_msg_state) == 48, "message layout");
+
+/* A stray that the worker has counted by itself; not answered.  A few in a second. */
+struct cs_msg_stray {
+	struct cs_msg head;
+	__u8 len;    /* bytes of @cid */
+	__u8 pad[3]; /* must be zero */
+	__u8 cid[CS_MAX_CID];
+};
+_Static_assert(sizeof(struct cs_msg_stray) == 40, "message layout");
 
 enum {
 	CS_COMMAND_DRAIN = 1, /* a worker */

@@ -82,14 +82,32 @@ static int check_owner(const struct service *service, int fd, struct error *erro
 			 status.st_uid, service->value.name, service->value.uid);
 }
 
-static int check_namespace(const struct workers *workers, int fd, struct error *error)
+/* All listeners of a service are in one. */
+static __u16 service_netns(const struct workers *workers, __u32 service)
 {
+	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
+		const struct listener *listener = &workers->listener[i];
+
+		if (listener->used && listener->value.service == service)
+			return listener->addr.netns;
+	}
+	return 0;
+}
+
+static int check_namespace(const struct workers *workers, __u16 netns, int fd, struct error *error)
+{
+	const struct plane *plane = workers->plane;
 	__u64 cookie = 0;
 	socklen_t len = sizeof(cookie);
 
-	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) &&
-	    cookie == workers->plane->abi.netns_cookie[0])
+	if (netns < CS_MAX_NETNS && !getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) &&
+	    cookie == plane->abi.netns_cookie[netns])
 		return 0;
+	if (netns && netns < CS_MAX_NETNS)
+		return error_set(error, -EINVAL,
+				 "a socket is in another network namespace than the service, which "
+				 "is in %s as that was when the configuration was read",
+				 plane->netns[netns]);
 	return error_set(error, -EINVAL,
 			 "a socket is in another network namespace than the daemon");
 }
@@ -98,16 +116,17 @@ static int check_all(struct workers *workers, __u32 id, int fd, struct listener 
 		     struct error *error)
 {
 	const struct service *service = &workers->service[id];
-	struct cs_addr addr;
+	struct cs_addr addr = {};
 	char text[ADDRESS_TEXT];
 	int err = check_kind(fd, error);
 
 	if (!err)
 		err = read_address(fd, &addr, error);
+	addr.netns = service_netns(workers, id);
 	if (!err)
 		err = check_owner(service, fd, error);
 	if (!err)
-		err = check_namespace(workers, fd, error);
+		err = check_namespace(workers, addr.netns, fd, error);
 	if (err)
 		return err;
 	address_print(&addr, text);

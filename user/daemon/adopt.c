@@ -351,6 +351,9 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
 	loop->arg = workers;
 	for (int i = 0; i < CS_MAX_LISTENERS; i++)
 		workers->listener[i].stub = -1;
+	err = watch_open(plane, &workers->watch);
+	if (err)
+		return error_set(error, err, "the recorder: %s", strerror(-err));
 	err = workers_reload(workers, config, error);
 	if (err)
 		return err;

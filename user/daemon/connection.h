@@ -31,6 +31,7 @@ union message {
 	struct cs_msg_register registers;
 	struct cs_msg_write write;
 	struct cs_msg_command command;
+	struct cs_msg_stray stray;
 	char bytes[sizeof(struct cs_msg_write) + 1]; /* one more: too long is noticed */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "daemon/connection.h"
 #include "daemon/control.h"
 #include "daemon/discard.h"
+#include "daemon/lease.h"
+#include "daemon/locality.h"
 #include "daemon/log.h"
 #include "daemon/workers.h"
 #include "dataplane/attach.h"
@@ -33,7 +36,9 @@ struct daemon {
 	struct loop loop;
 	struct workers *workers;
 	struct control control;
-	struct source signals;
+	struct localities localities;
+	struct lease lease;
+	struct source signals, second;
 };
 
 static const char usage[] =
@@ -148,6 +153,7 @@ static int reload(struct control *control, struct error *error)
 {
 	struct daemon *daemon = (void *)((char *)control - offsetof(struct daemon, control));
 	_cleanup_free_ struct config *old = NULL;
+	struct error unwatched;
 	struct config *config;
 	int err = config_read(daemon->config_path, &config, error);
 
@@ -162,6 +168,8 @@ static int reload(struct control *control, struct error *error)
 	}
 	old = daemon->config;
 	daemon->config = config;
+	if (localities_follow(&daemon->localities, &unwatched))
+		log_line("%s", unwatched.line);
 	attach_configured(&daemon->plane, config, say_attached, NULL);
 	detach_removed(&daemon->plane, old, config, say_attached, NULL);
 	log_line("%s read again: %u service%s", daemon->config_path, config->count,
@@ -201,6 +209,41 @@ static int watch_signals(struct daemon *daemon, struct error *error)
 	daemon->signals = (struct source){ signalfd(-1, &set, SFD_CLOEXEC), got_signal };
 	err = daemon->signals.fd < 0 ? -errno : loop_watch(&daemon->loop, &daemon->signals);
 	return err ? error_set(error, err, "signals: %s", strerror(-err)) : 0;
+}
+
+static int watch_addresses(struct daemon *daemon, struct error *error)
+{
+	localities_init(&daemon->localities, &daemon->plane, &daemon->loop);
+	return localities_follow(&daemon->localities, error);
+}
+
+static void second_passed(struct source *source, uint32_t events)
+{
+	struct daemon *daemon = (void *)((char *)source - offsetof(struct daemon, second));
+	uint64_t times;
+
+	(void)events;
+	if (read(source->fd, &times, sizeof(times)) != sizeof(times))
+		return;
+	lease_renew(&daemon->lease);
+	localities_again(&daemon->localities);
+}
+
+/* What has to be done again and again; the workers are known. */
+static int watch_time(struct daemon *daemon, struct error *error)
+{
+	const struct itimerspec second = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), err = 0;
+
+	daemon->second = (struct source){ fd, second_passed };
+	if (fd < 0 || timerfd_settime(fd, 0, &second, NULL))
+		err = -errno;
+	if (!err)
+		err = loop_watch(&daemon->loop, &daemon->second);
+	if (err)
+		return error_set(error, err, "a timer: %s", strerror(-err));
+	lease_start(&daemon->lease, &daemon->plane);
+	return 0;
 }
 
 static int load(struct daemon *daemon, struct error *error)
@@ -267,6 +310,10 @@ static int start(struct daemon *daemon, struct error *error)
 	if (!err)
 		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
 				   error);
+	if (!err)
+		err = watch_addresses(daemon, error);
+	if (!err)
+		err = watch_time(daemon, error);
 	if (!err) {
 		attach(daemon);
 		return 0;

@@ -200,6 +200,15 @@ void connection_tell(struct worker *worker)
 	worker->told_routes = state.generation_routes;
 }
 
+static int do_stray(struct worker *worker, const __u8 *cid, size_t len)
+{
+	int stray = routes_stray(&worker->routes, cid, len);
+
+	if (stray == 1)
+		worker_record_stray(worker, cid, len);
+	return stray;
+}
+
 static int do_write(struct worker *worker, const struct cs_write *write)
 {
 	struct routes *routes = &worker->routes;
@@ -212,7 +221,7 @@ static int do_write(struct worker *worker, const struct cs_write *write)
 	case CS_WRITE_RETIRE:
 		return routes_retire(routes, write->cid, write->len);
 	case CS_WRITE_STRAY:
-		return routes_stray(routes, write->cid, write->len);
+		return do_stray(worker, write->cid, write->len);
 	case CS_WRITE_PATH_CHANGE:
 		routes_path_change(routes);
 		return 0;
@@ -263,6 +272,26 @@ static void handle_write(struct connection *connection, const struct request *re
 	/* A worker that has closed left its last writes behind: they are done all the same. */
 	if (err && err != -EPIPE)
 		connection_close(connection);
+}
+
+static void handle_stray(struct connection *connection, const struct request *request)
+{
+	const struct cs_msg_stray *message = &request->message.stray;
+	const struct worker *worker = connection->worker;
+	struct error error;
+	int err = 0;
+
+	if (request->bytes != sizeof(*message))
+		err = error_set(&error, -EPROTO, "STRAY has %zu bytes, not %zu", request->bytes,
+				sizeof(*message));
+	else if (!connection->registered)
+		err = error_set(&error, -EPROTO, "STRAY without a registered worker");
+	else if (!message->len || message->len > CS_MAX_CID)
+		err = error_set(&error, -EPROTO, "STRAY has an ID of %u bytes", message->len);
+	if (err)
+		connection_refuse(connection, message->head.serial, err, &error);
+	else if (worker && !worker->dead)
+		worker_record_stray(worker, message->cid, message->len);
 }
 
 /* READY and DRAIN are nothing but a head.  Returns whether the connection is still there. */
@@ -407,6 +436,10 @@ void request_handle(struct connection *connection, struct request *request)
 	}
 	if (!err && head->type == CS_MSG_READY) {
 		handle_ready(connection, request);
+		return;
+	}
+	if (!err && head->type == CS_MSG_STRAY) {
+		handle_stray(connection, request);
 		return;
 	}
 	if (!err && head->type == CS_MSG_COMMAND) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cidsteer/cidsteer.h"
 #include "common/point.h"
 #include "daemon/admit.h"
 #include "daemon/generations.h"
@@ -288,6 +289,12 @@ static struct worker *find_returning(struct workers *workers, const struct admis
 	return NULL;
 }
 
+/* What `cidsteer status` finds in cs_workers. */
+static __u8 flags_of(__u32 notes)
+{
+	return notes & CIDSTEER_NOTE_GRO ? CS_WORKER_GRO : 0;
+}
+
 static struct worker *make_worker(struct workers *workers, const struct admission *asked,
 				  __u32 service, const int *by_position)
 {
@@ -308,14 +315,15 @@ static struct worker *make_worker(struct workers *workers, const struct admissio
 }
 
 static int admit_new(struct workers *workers, const struct admission *asked, __u32 service,
-		     struct listener **listener, const int *by_position, struct worker **admitted,
-		     struct error *error)
+		     struct listener **listener, const int *by_position, __u32 notes,
+		     struct worker **admitted, struct error *error)
 {
 	struct worker *worker = make_worker(workers, asked, service, by_position);
 	int err;
 
 	if (!worker)
 		return error_set(error, -ENOMEM, "out of memory");
+	worker->value.flags = flags_of(notes);
 	err = take_numbers(worker, error);
 	if (err) {
 		free(worker);
@@ -328,6 +336,16 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 	else
 		*admitted = worker;
 	return err;
+}
+
+/* Options may have changed since it registered.  A hint for people, so no reason to refuse. */
+static void renew_flags(struct worker *worker, __u32 notes)
+{
+	__u8 before = worker->value.flags;
+
+	worker->value.flags = flags_of(notes);
+	if (worker->value.flags != before && entry_write(worker))
+		worker->value.flags = before;
 }
 
 struct worker *workers_admit(struct workers *workers, const struct admission *asked, __u32 *notes,
@@ -352,6 +370,7 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 	if (worker) {
 		for (__u32 i = 0; i < asked->count; i++)
 			*notes |= admit_notes(asked->sockets[i]);
+		renew_flags(worker, *notes);
 		close(asked->pidfd); /* it is watched already */
 		*returning = true;
 		if (asked->state == CS_WORKER_DRAINING)
@@ -360,6 +379,7 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 	}
 	*err = check_sockets(workers, asked, service, listener, by_position, notes, error);
 	if (!*err)
-		*err = admit_new(workers, asked, service, listener, by_position, &worker, error);
+		*err = admit_new(workers, asked, service, listener, by_position, *notes, &worker,
+				 error);
 	return worker;
 }

@@ -27,6 +27,7 @@
 #include "core/ring.h"
 #include "daemon/loop.h"
 #include "dataplane/plane.h"
+#include "dataplane/watch.h"
 
 struct worker {
 	struct source process; /* pidfd */
@@ -79,6 +80,7 @@ struct workers {
 	/* Hears that a worker's state or numbers changed. */
 	void (*tell)(struct worker *worker);
 	struct source tick; /* once a second */
+	struct watch watch; /* the recorder, for strays */
 };
 
 /* Who asks, and with what. */
@@ -139,5 +141,8 @@ struct worker *workers_find(struct workers *workers, __u32 id);
 bool workers_reap_some(void *workers);
 
 const struct service *worker_service(const struct worker *worker);
+
+/* A worker got a packet with a DCID that another one has issued: the recorder learns of it. */
+void worker_record_stray(const struct worker *worker, const __u8 *cid, size_t len);
 
 #endif

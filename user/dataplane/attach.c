@@ -44,27 +44,43 @@ static int uses_our_maps(const struct plane *plane, int prog_fd)
 	return 0;
 }
 
-static bool is_pinned(const struct plane *plane, __u32 prog_id)
+static bool is_pinned(const struct attach_place *place, __u32 prog_id)
 {
 	struct bpf_prog_info info = {};
 	__u32 len = sizeof(info);
 
-	return !bpf_obj_get_info_by_fd(plane->xdp, &info, &len) && info.id == prog_id;
+	return !bpf_obj_get_info_by_fd(place->xdp, &info, &len) && info.id == prog_id;
+}
+
+/* Which namespace a program of another version is for cannot be told: it is to be replaced anyway.
+ */
+static bool is_for_another(const struct attach_place *place, int prog_fd)
+{
+	int netns = plane_instance_netns(prog_fd);
+
+	return netns >= 0 && netns != place->index;
 }
 
 /* An enum attach_state, or a negative errno. */
-static int judge(const struct plane *plane, int prog_fd, const char *name)
+static int judge(const struct attach_place *place, int prog_fd, const char *name)
 {
 	int ours;
 
 	if (strcmp(name, prog_name))
 		return ATTACH_OTHER;
-	ours = uses_our_maps(plane, prog_fd);
-	return ours < 0 ? ours : ours ? ATTACH_OURS : ATTACH_FOREIGN_MAPS;
+	ours = uses_our_maps(place->plane, prog_fd);
+	if (ours <= 0)
+		return ours < 0 ? ours : ATTACH_FOREIGN_MAPS;
+	return is_for_another(place, prog_fd) ? ATTACH_OTHER_NETNS : ATTACH_OURS;
+}
+
+bool attach_is_ours(const struct attach_info *info)
+{
+	return info->state == ATTACH_OURS || info->state == ATTACH_OTHER_NETNS;
 }
 
 /* Is cs_xdp one of the programs behind libxdp's dispatcher? */
-static int query_dispatcher(const struct plane *plane, int ifindex, struct attach_info *info)
+static int query_dispatcher(const struct attach_place *place, int ifindex, struct attach_info *info)
 {
 	struct xdp_multiprog *dispatcher = xdp_multiprog__get_from_ifindex(ifindex);
 	struct xdp_program *prog = NULL;
@@ -74,7 +90,7 @@ static int query_dispatcher(const struct plane *plane, int ifindex, struct attac
 		return 0;
 	while (!xdp_multiprog__is_legacy(dispatcher) &&
 	       (prog = xdp_multiprog__next_prog(prog, dispatcher))) {
-		state = judge(plane, xdp_program__fd(prog), xdp_program__name(prog));
+		state = judge(place, xdp_program__fd(prog), xdp_program__name(prog));
 		if (state == ATTACH_OTHER)
 			continue;
 		if (state < 0)
@@ -108,10 +124,10 @@ static __u32 program_at(const struct bpf_xdp_query_opts *query)
 				    query->skb_prog_id;
 }
 
-int attach_query(const struct plane *plane, const char *interface, struct attach_info *info,
+static int query(const struct attach_place *place, const char *interface, struct attach_info *info,
 		 struct error *error)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	LIBBPF_OPTS(bpf_xdp_query_opts, found);
 	struct bpf_prog_info prog = {};
 	__u32 len = sizeof(prog);
 	_cleanup_fd_ int fd = -1;
@@ -122,23 +138,23 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
 		return ifindex;
 	libxdp_set_print(quiet_libxdp);
 	memset(info, 0, sizeof(*info));
-	err = bpf_xdp_query(ifindex, 0, &query);
+	err = bpf_xdp_query(ifindex, 0, &found);
 	if (err)
 		return error_set(error, err, "%s: %s", interface, strerror(-err));
-	info->prog_id = program_at(&query);
+	info->prog_id = program_at(&found);
 	if (!info->prog_id)
 		return 0;
-	info->mode = query.attach_mode == XDP_ATTACHED_SKB ? ATTACH_GENERIC : ATTACH_NATIVE;
+	info->mode = found.attach_mode == XDP_ATTACHED_SKB ? ATTACH_GENERIC : ATTACH_NATIVE;
 	info->state = ATTACH_OTHER;
-	fd = plane_open_xdp(plane, info->prog_id);
+	fd = plane_open_xdp(place->plane, info->prog_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &prog, &len))
 		return 0;
 	snprintf(info->prog_name, sizeof(info->prog_name), "%s", prog.name);
-	err = judge(plane, fd, prog.name);
+	err = judge(place, fd, prog.name);
 	if (err >= 0)
 		info->state = err;
 	if (err == ATTACH_OTHER)
-		err = query_dispatcher(plane, ifindex, info);
+		err = query_dispatcher(place, ifindex, info);
 	return err < 0 ? error_set(error, err, "%s: its program: %s", interface, strerror(-err)) :
 			 0;
 }
@@ -149,7 +165,7 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
  * attaching a single XDP program, over the same maps; then that program is not the pinned one, but
  * does the same.
  */
-static int attach_libxdp(const struct plane *plane, int ifindex, enum attach_mode mode)
+static int attach_libxdp(const struct attach_place *place, int ifindex, enum attach_mode mode)
 {
 	struct cidsteer *skel = cidsteer__open();
 	struct xdp_program *prog = NULL;
@@ -158,7 +174,8 @@ static int attach_libxdp(const struct plane *plane, int ifindex, enum attach_mod
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
-	err = plane_reuse_maps(plane, skel->obj);
+	*(__u16 *)&skel->rodata->cs_netns = place->index;
+	err = plane_reuse_maps(place->plane, skel->obj);
 	if (!err) {
 		DECLARE_LIBXDP_OPTS(xdp_program_opts, opts, .obj = skel->obj,
 				    .prog_name = prog_name);
@@ -176,22 +193,21 @@ static int attach_libxdp(const struct plane *plane, int ifindex, enum attach_mod
 	return err;
 }
 
-static int attach_mode(const struct plane *plane, int ifindex, enum attach_mode mode)
+static int attach_mode(const struct attach_place *place, int ifindex, enum attach_mode mode)
 {
 	__u32 flags = XDP_FLAGS_UPDATE_IF_NOEXIST |
 		      (mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
 	int err;
 
 	plane_libbpf_forget();
-	err = plane_may_open_by_id() ? attach_libxdp(plane, ifindex, mode) : -EPERM;
+	err = plane_may_open_by_id() ? attach_libxdp(place, ifindex, mode) : -EPERM;
 	if (!err)
 		return 0;
 	plane_libbpf_forget();
-	return bpf_xdp_attach(ifindex, plane->xdp, flags, NULL);
+	return bpf_xdp_attach(ifindex, place->xdp, flags, NULL);
 }
 
-/* A program that this process may not look at: neither pinned nor opened by its id. */
-static bool is_hidden(const struct attach_info *info)
+bool attach_is_hidden(const struct attach_info *info)
 {
 	return info->state == ATTACH_OTHER && !*info->prog_name;
 }
@@ -207,7 +223,7 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 {
 	char missing[PLANE_MISSING];
 
-	if ((err == -EBUSY || err == -EEXIST) && is_hidden(info))
+	if ((err == -EBUSY || err == -EEXIST) && attach_is_hidden(info))
 		return error_set(error, -EBUSY,
 				 "%s: program %u is at the XDP hook already; whose it is only "
 				 "CAP_SYS_ADMIN may see: cidsteer attach %s, as root, will say",
@@ -233,16 +249,16 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 }
 
 /* A daemon without CAP_SYS_ADMIN shall know it again: one that libxdp has loaded is not pinned. */
-static void keep_attached(const struct plane *plane, __u32 prog_id)
+static void keep_attached(const struct attach_place *place, __u32 prog_id)
 {
-	_cleanup_fd_ int fd = is_pinned(plane, prog_id) ? -1 : plane_open_xdp(plane, prog_id);
+	_cleanup_fd_ int fd = is_pinned(place, prog_id) ? -1 :
+							  plane_open_xdp(place->plane, prog_id);
 
-	if (fd >= 0)
-		plane_keep_xdp(plane, fd);
+	if (fd >= 0 && !*place->netns)
+		plane_keep_xdp(place->plane, fd);
 }
 
-/* The pins of programs that no interface has any more. */
-static void tidy(const struct plane *plane)
+void attach_tidy(const struct plane *plane)
 {
 	struct if_nameindex *all = if_nameindex();
 	unsigned int count = 0, total = 0;
@@ -264,64 +280,6 @@ static void tidy(const struct plane *plane)
 		if_freenameindex(all);
 }
 
-int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
-		     struct attach_info *info, struct error *error)
-{
-	int err = attach_query(plane, interface, info, error), ifindex;
-
-	if (err || info->state == ATTACH_OURS)
-		return err;
-	ifindex = find_interface(interface, error);
-	if (ifindex < 0)
-		return ifindex;
-	if (info->state == ATTACH_FOREIGN_MAPS)
-		return attach_refused(interface, -EBUSY, info, error);
-	err = attach_mode(plane, ifindex, mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
-	if (is_refusal(err) && mode == ATTACH_AUTO)
-		err = attach_mode(plane, ifindex, ATTACH_GENERIC);
-	if (err)
-		return attach_refused(interface, err, info, error);
-	err = attach_query(plane, interface, info, error);
-	if (!err && info->state == ATTACH_OURS && !info->dispatcher)
-		keep_attached(plane, info->prog_id);
-	return err;
-}
-
-void attach_describe(const char *interface, const struct attach_info *info, struct error *line)
-{
-	const char *alone = plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
-						     "libxdp's dispatcher needs CAP_SYS_ADMIN";
-
-	error_set(line, 0, "%s: attached, %s%s%s", interface,
-		  info->mode == ATTACH_GENERIC ? "generic" : "native",
-		  info->dispatcher ? "" :
-				     "; alone: no other XDP program can share this hook, because ",
-		  info->dispatcher ? "" : alone);
-}
-
-void attach_configured(const struct plane *plane, const struct config *config,
-		       void (*say)(const char *line, bool failed, void *arg), void *arg)
-{
-	struct attach_info info;
-	struct error line;
-
-	for (unsigned int s = 0; s < config->count; s++) {
-		const struct config_service *service = &config->service[s];
-
-		for (unsigned int i = 0; i < service->interface_count; i++) {
-			const char *name = service->interface[i];
-			int err;
-
-			if (!attach_query(plane, name, &info, &line) && info.state == ATTACH_OURS)
-				continue;
-			err = attach_interface(plane, name, ATTACH_AUTO, &info, &line);
-			if (!err)
-				attach_describe(name, &info, &line);
-			say(line.line, err != 0, arg);
-		}
-	}
-}
-
 static int detach_dispatcher(int ifindex, const struct attach_info *info)
 {
 	struct xdp_program *prog = xdp_program__from_id(info->prog_id);
@@ -332,6 +290,59 @@ static int detach_dispatcher(int ifindex, const struct attach_info *info)
 	err = xdp_program__detach(prog, ifindex,
 				  info->mode == ATTACH_NATIVE ? XDP_MODE_NATIVE : XDP_MODE_SKB, 0);
 	xdp_program__close(prog);
+	return err;
+}
+
+/* Behind a dispatcher both are there for a moment, and a packet is counted twice. */
+static int replace(const struct attach_place *place, int ifindex, const struct attach_info *info)
+{
+	_cleanup_fd_ int old = plane_open_xdp(place->plane, info->prog_id);
+	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = old);
+	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+	int err;
+
+	if (old < 0)
+		return old;
+	if (!info->dispatcher)
+		return bpf_xdp_attach(ifindex, place->xdp, flags | XDP_FLAGS_REPLACE, &opts);
+	err = attach_libxdp(place, ifindex, info->mode);
+	return err ? err : detach_dispatcher(ifindex, info);
+}
+
+static int attach_here(const struct attach_place *place, const char *interface,
+		       enum attach_mode mode, struct attach_info *info, struct error *error)
+{
+	int err = query(place, interface, info, error), ifindex;
+
+	if (err || info->state == ATTACH_OURS)
+		return err;
+	ifindex = find_interface(interface, error);
+	if (ifindex < 0)
+		return ifindex;
+	if (place->xdp < 0 && place->index > 0 && !*place->netns)
+		return error_set(error, -EINVAL,
+				 "%s: services name this network namespace: use --netns NAME",
+				 interface);
+	if (place->xdp < 0)
+		return error_set(error, -ENOENT,
+				 "%s: no service is in %snetwork namespace%s%s: cidsteer load, or "
+				 "cidsteer reload",
+				 interface, *place->netns ? "" : "this ", *place->netns ? " " : "",
+				 place->netns);
+	if (info->state == ATTACH_FOREIGN_MAPS)
+		return attach_refused(interface, -EBUSY, info, error);
+	if (info->state == ATTACH_OTHER_NETNS)
+		err = replace(place, ifindex, info);
+	else
+		err = attach_mode(place, ifindex,
+				  mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
+	if (is_refusal(err) && mode == ATTACH_AUTO)
+		err = attach_mode(place, ifindex, ATTACH_GENERIC);
+	if (err)
+		return attach_refused(interface, err, info, error);
+	err = query(place, interface, info, error);
+	if (!err && info->state == ATTACH_OURS && !info->dispatcher)
+		keep_attached(place, info->prog_id);
 	return err;
 }
 
@@ -347,120 +358,172 @@ static int detach_single(const struct plane *plane, int ifindex, const struct at
 	return bpf_xdp_detach(ifindex, flags | XDP_FLAGS_REPLACE, &opts);
 }
 
-int detach_interface(const struct plane *plane, const char *interface, struct error *error)
+static int detach_here(const struct attach_place *place, const char *interface, struct error *error)
 {
 	struct attach_info info;
-	int err = attach_query(plane, interface, &info, error);
+	int err = query(place, interface, &info, error);
 	int ifindex = err ? err : find_interface(interface, error);
 
 	if (ifindex < 0)
 		return ifindex;
-	if (is_hidden(&info))
+	if (attach_is_hidden(&info))
 		return error_set(error, -EPERM,
 				 "%s: program %u stays at the XDP hook: whose it is only "
 				 "CAP_SYS_ADMIN may see: cidsteer detach %s, as root",
 				 interface, info.prog_id, interface);
-	if (info.state != ATTACH_OURS)
+	if (!attach_is_ours(&info))
 		return error_set(error, -ENOENT, "%s: cidsteer is not attached there%s%s",
 				 interface, info.prog_name[0] ? "; the XDP program is " : "",
 				 info.prog_name);
 	err = info.dispatcher ? detach_dispatcher(ifindex, &info) :
-				detach_single(plane, ifindex, &info);
+				detach_single(place->plane, ifindex, &info);
 	if (err)
 		return error_set(error, err, "%s: %s", interface, strerror(-err));
-	tidy(plane);
+	if (!*place->netns)
+		attach_tidy(place->plane);
 	return 0;
 }
 
-static bool names_interface(const struct config *config, const char *interface)
+/* ---- from outside ---------------------------------------------------------------------------- */
+
+static int find_index(const struct plane *plane, __u64 cookie)
 {
-	for (unsigned int s = 0; s < config->count; s++) {
-		for (unsigned int i = 0; i < config->service[s].interface_count; i++) {
-			if (!strcmp(config->service[s].interface[i], interface))
-				return true;
-		}
+	for (int i = 0; i < CS_MAX_NETNS; i++) {
+		if (plane->abi.netns_cookie[i] == cookie)
+			return i;
 	}
-	return false;
+	return -ENOENT;
 }
 
-void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
-		    void (*say)(const char *line, bool failed, void *arg), void *arg)
+int attach_enter(struct attach_place *place, const struct plane *plane, const char *netns,
+		 struct error *error)
 {
-	struct error line;
-
-	for (unsigned int s = 0; s < old->count; s++) {
-		const struct config_service *service = &old->service[s];
-
-		for (unsigned int i = 0; i < service->interface_count; i++) {
-			const char *name = service->interface[i];
-			int err;
-
-			if (names_interface(new, name))
-				continue;
-			err = detach_interface(plane, name, &line);
-			/* Two services named it, or somebody has taken it off. */
-			if (err == -ENOENT || err == -ENODEV)
-				continue;
-			if (!err)
-				error_set(&line, 0, "%s: detached", name);
-			say(line.line, err != 0, arg);
-		}
-	}
-}
-
-/* Behind a dispatcher both are there for a moment, and a packet is counted twice. */
-static int replace(const struct plane *plane, int ifindex, const struct attach_info *info, int old)
-{
-	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = old);
-	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+	char pin[NETNS_NAME + 4];
 	int err;
 
-	if (!info->dispatcher)
-		return bpf_xdp_attach(ifindex, plane->xdp, flags | XDP_FLAGS_REPLACE, &opts);
-	err = attach_libxdp(plane, ifindex, info->mode);
-	return err ? err : detach_dispatcher(ifindex, info);
-}
-
-static void upgrade_interface(const struct plane *plane, const char *name, bool upgraded,
-			      void (*say)(const char *line, bool failed, void *arg), void *arg)
-{
-	struct attach_info info;
-	_cleanup_fd_ int old = -1;
-	struct error line;
-	int err;
-
-	if (attach_query(plane, name, &info, &line))
-		return;
-	if (upgraded && is_hidden(&info)) {
-		error_set(&line, 0,
-			  "%s: program %u stays: whether it is of another version of cidsteer only "
-			  "CAP_SYS_ADMIN may see: cidsteer load, as root and without a daemon, "
-			  "replaces it",
-			  name, info.prog_id);
-		say(line.line, true, arg);
-	}
-	if (info.state != ATTACH_OURS)
-		return;
-	old = plane_open_xdp(plane, info.prog_id);
-	if (old < 0 || plane_same_code(old, plane->xdp))
-		return;
-	err = replace(plane, if_nametoindex(name), &info, old);
+	*place = (struct attach_place){ .plane = plane, .netns = netns, .xdp = -1 };
+	/* Whoever is in the namespace needs no name for it, and no capability. */
+	err = netns_cookie(netns, &place->cookie, error);
 	if (err)
-		error_set(&line, err, "%s: the program of another version stays: %s", name,
-			  strerror(-err));
-	else
-		error_set(&line, 0, "%s: program replaced", name);
-	say(line.line, err != 0, arg);
+		return err;
+	place->index = find_index(plane, place->cookie);
+	/* Detaching is possible all the same. */
+	if (place->index < 0 || (place->index && !*netns))
+		return 0;
+	plane_netns_pin(place->index ? netns : "", pin);
+	place->xdp = plane_open_pin(plane, pin);
+	if (place->xdp < 0 && place->xdp != -ENOENT)
+		return error_set(error, place->xdp, "%s/%s: %s", plane->dir, pin,
+				 strerror(-place->xdp));
+	return 0;
 }
 
-void attach_upgrade(const struct plane *plane, bool upgraded,
-		    void (*say)(const char *line, bool failed, void *arg), void *arg)
+void attach_leave(struct attach_place *place)
+{
+	if (place->xdp >= 0)
+		close(place->xdp);
+	place->xdp = -1;
+}
+
+enum work {
+	QUERY,
+	ATTACH,
+	REPLACE,
+	DETACH,
+	EACH
+};
+
+struct job {
+	const struct attach_place *place;
+	enum work work;
+	const char *interface;
+	enum attach_mode mode;
+	struct attach_info *info;
+	void (*visit)(const char *interface, void *arg);
+	void *arg;
+	struct error *error;
+};
+
+static int visit_all(const struct job *job)
 {
 	struct if_nameindex *all = if_nameindex();
 
-	for (struct if_nameindex *at = all; at && at->if_index; at++)
-		upgrade_interface(plane, at->if_name, upgraded, say, arg);
-	if (all)
-		if_freenameindex(all);
-	tidy(plane);
+	if (!all)
+		return error_set(job->error, -errno, "listing the interfaces: %s", strerror(errno));
+	for (struct if_nameindex *at = all; at->if_index; at++)
+		job->visit(at->if_name, job->arg);
+	if_freenameindex(all);
+	return 0;
+}
+
+static int do_job(void *arg)
+{
+	const struct job *job = arg;
+
+	if (plane_netns_cookie() != job->place->cookie)
+		return error_set(job->error, -ENOENT,
+				 "network namespace %s was replaced by another meanwhile",
+				 job->place->netns);
+	switch (job->work) {
+	case QUERY:
+		return query(job->place, job->interface, job->info, job->error);
+	case ATTACH:
+		return attach_here(job->place, job->interface, job->mode, job->info, job->error);
+	case REPLACE:
+		return replace(job->place, if_nametoindex(job->interface), job->info);
+	case DETACH:
+		return detach_here(job->place, job->interface, job->error);
+	case EACH:
+		return visit_all(job);
+	}
+	return -EINVAL;
+}
+
+static int run(const struct job *job)
+{
+	return netns_run(job->place->netns, do_job, (void *)job, job->error);
+}
+
+int attach_query(const struct attach_place *place, const char *interface, struct attach_info *info,
+		 struct error *error)
+{
+	return run(&(struct job){ .place = place,
+				  .work = QUERY,
+				  .interface = interface,
+				  .info = info,
+				  .error = error });
+}
+
+int attach_interface(const struct attach_place *place, const char *interface, enum attach_mode mode,
+		     struct attach_info *info, struct error *error)
+{
+	return run(&(struct job){ .place = place,
+				  .work = ATTACH,
+				  .interface = interface,
+				  .mode = mode,
+				  .info = info,
+				  .error = error });
+}
+
+int attach_replace(const struct attach_place *place, const char *interface,
+		   struct attach_info *info, struct error *error)
+{
+	return run(&(struct job){ .place = place,
+				  .work = REPLACE,
+				  .interface = interface,
+				  .info = info,
+				  .error = error });
+}
+
+int detach_interface(const struct attach_place *place, const char *interface, struct error *error)
+{
+	return run(&(struct job){
+		.place = place, .work = DETACH, .interface = interface, .error = error });
+}
+
+int attach_each(const struct attach_place *place, void (*visit)(const char *interface, void *arg),
+		void *arg, struct error *error)
+{
+	return run(&(struct job){
+		.place = place, .work = EACH, .visit = visit, .arg = arg, .error = error });
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* cs_xdp on network interfaces, in the network namespace of this process. */
+/* cs_xdp on network interfaces of any network namespace that has a name. */
 #ifndef CS_ATTACH_H
 #define CS_ATTACH_H
 
@@ -16,6 +16,7 @@ enum attach_mode {
 enum attach_state {
 	ATTACH_NONE,
 	ATTACH_OURS,	     /* cs_xdp over the pinned maps, alone or behind libxdp's dispatcher */
+	ATTACH_OTHER_NETNS,  /* ours, but the instance for another network namespace */
 	ATTACH_FOREIGN_MAPS, /* a cs_xdp over maps that are not the pinned ones */
 	ATTACH_OTHER,	     /* somebody else's program */
 };
@@ -28,8 +29,32 @@ struct attach_info {
 	char prog_name[32];
 };
 
+/* A network namespace, and the instance of cs_xdp that is for it. */
+struct attach_place {
+	const struct plane *plane;
+	const char *netns; /* "": that of this process */
+	__u64 cookie;	   /* nothing is done once the name leads to another */
+	int index;	   /* into cs_abi.netns_cookie; negative: no service is there */
+	int xdp;	   /* its program; -1: there is none */
+};
+
+#define ATTACH_PLACE_INIT                                                                          \
+	{                                                                                          \
+		.xdp = -1                                                                          \
+	}
+
+/* Undo with attach_leave(), in every case.  Returns 0 or, with @error written, an errno. */
+int attach_enter(struct attach_place *place, const struct plane *plane, const char *netns,
+		 struct error *error);
+void attach_leave(struct attach_place *place);
+#define _cleanup_place_ __attribute__((cleanup(attach_leave)))
+
+/* Calls @visit for each interface of a place, from within.  Returns 0 or an errno. */
+int attach_each(const struct attach_place *place, void (*visit)(const char *interface, void *arg),
+		void *arg, struct error *error);
+
 /* Returns 0, -ENODEV, or another errno. */
-int attach_query(const struct plane *plane, const char *interface, struct attach_info *info,
+int attach_query(const struct attach_place *place, const char *interface, struct attach_info *info,
 		 struct error *error);
 
 /*
@@ -42,7 +67,7 @@ int attach_query(const struct plane *plane, const char *interface, struct attach
  * Returns 0 (also if it is there already), -ENODEV, -EBUSY (another program holds the hook),
  * -EOPNOTSUPP (no native XDP in the driver), ...
  */
-int attach_interface(const struct plane *plane, const char *interface, enum attach_mode mode,
+int attach_interface(const struct attach_place *place, const char *interface, enum attach_mode mode,
 		     struct attach_info *info, struct error *error);
 
 /* "eth0: attached, native", and what the user should know though it worked. */
@@ -58,18 +83,34 @@ void attach_configured(const struct plane *plane, const struct config *config,
 /*
  * attach_upgrade - put this build's cs_xdp where an older or newer one of ours is
  *
- * On every interface of this network namespace, configured or not; each in one step, so that no
+ * On every interface of each network namespace, configured or not; each in one step, so that no
  * packet goes without.  @say hears a line for each; after an upgrade also for one whose program
  * this process may not look at.
  */
 void attach_upgrade(const struct plane *plane, bool upgraded,
 		    void (*say)(const char *line, bool failed, void *arg), void *arg);
 
-/* Detaches from interfaces that @old names and @new does not. */
+/*
+ * Detaches from interfaces that @old names and @new does not, and from all of a network namespace
+ * that has no service any more.
+ */
 void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
 		    void (*say)(const char *line, bool failed, void *arg), void *arg);
 
+/* Puts the place's program where another of ours is.  Returns 0 or a negative errno. */
+int attach_replace(const struct attach_place *place, const char *interface,
+		   struct attach_info *info, struct error *error);
+
+/* Is it cs_xdp over the pinned maps, for whichever network namespace? */
+bool attach_is_ours(const struct attach_info *info);
+
+/* One that this process may not look at: neither pinned nor opened by its id. */
+bool attach_is_hidden(const struct attach_info *info);
+
+/* Removes pins of programs that no interface of this network namespace has any more. */
+void attach_tidy(const struct plane *plane);
+
 /* Takes cs_xdp off, nobody else's.  Returns 0, -ENODEV, or -ENOENT (it is not there). */
-int detach_interface(const struct plane *plane, const char *interface, struct error *error);
+int detach_interface(const struct attach_place *place, const char *interface, struct error *error);
 
 #endif

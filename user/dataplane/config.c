@@ -17,6 +17,11 @@
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
 #define MAX_DRAIN_SECONDS (365L * 24 * 3600)
+/* What a service says of packets that have no route; by CS_POLICY_*. */
+#define POLICIES (CS_POLICY_QUIC + 1)
+static const char *const policies[POLICIES] = { "hash", "pass", "drop" };
+static const char *const not_quic_policies[POLICIES] = { "hash", "pass", "drop", "quic" };
+static const char *const initial_policies[POLICIES] = { "count", NULL, "drop" };
 #define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
 /*
@@ -118,6 +123,17 @@ static int check_interface(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+static int check_netns(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *name = cfg_opt_getnstr(opt, 0);
+
+	if (netns_is_name(name))
+		return 0;
+	cfg_error(cfg, "netns \"%s\": a name has 1 to %d letters, digits, '-' or '_'", name,
+		  NETNS_NAME - 1);
+	return -1;
+}
+
 /* -ENOENT: there is no such user, and what else errno says: that could not be found out. */
 static int find_user(const char *name, __u32 *uid)
 {
@@ -170,19 +186,51 @@ static int check_drain_seconds(cfg_t *cfg, cfg_opt_t *opt)
 	return check_range(cfg, opt, 0, MAX_DRAIN_SECONDS);
 }
 
-static int check_unknown_cid(cfg_t *cfg, cfg_opt_t *opt)
+static const struct policy_row {
+	const char *option;
+	const char *const *words; /* by CS_POLICY_* */
+	const char *list;	  /* of them, for people */
+} policy_rows[] = {
+	{ "unknown_cid", policies, "\"hash\", \"pass\" or \"drop\"" },
+	{ "malformed", policies, "\"hash\", \"pass\" or \"drop\"" },
+	{ "not_quic", not_quic_policies, "\"quic\", \"hash\", \"pass\" or \"drop\"" },
+	{ "small_initial", initial_policies, "\"count\" or \"drop\"" },
+};
+#define POLICY_ROWS (sizeof(policy_rows) / sizeof(policy_rows[0]))
+
+/* Returns CS_POLICY_*, or -ENOENT. */
+static int find_policy(const char *option, const char *word)
 {
-	if (!strcmp(cfg_opt_getnstr(opt, 0), "hash"))
+	for (size_t row = 0; row < POLICY_ROWS; row++) {
+		if (strcmp(policy_rows[row].option, option))
+			continue;
+		for (int i = 0; i < POLICIES; i++) {
+			if (policy_rows[row].words[i] && !strcmp(policy_rows[row].words[i], word))
+				return i;
+		}
+	}
+	return -ENOENT;
+}
+
+static int check_policy(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *word = cfg_opt_getnstr(opt, 0);
+
+	if (find_policy(cfg_opt_name(opt), word) >= 0)
 		return 0;
-	cfg_error(cfg, "unknown_cid = \"%s\": this version knows \"hash\" only",
-		  cfg_opt_getnstr(opt, 0));
+	for (size_t row = 0; row < POLICY_ROWS; row++) {
+		if (!strcmp(policy_rows[row].option, cfg_opt_name(opt)))
+			cfg_error(cfg, "%s = \"%s\": not %s", cfg_opt_name(opt), word,
+				  policy_rows[row].list);
+	}
 	return -1;
 }
 
 /* libconfuse goes on without a default that it has no memory for. */
 static bool has_defaults(cfg_t *service)
 {
-	static const char *const names[] = { "cid_length", "max_cids", "unknown_cid",
+	static const char *const names[] = { "cid_length",   "max_cids",     "unknown_cid",
+					     "malformed",    "not_quic",     "small_initial",
 					     "shared_table", "drain_seconds" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -192,10 +240,16 @@ static bool has_defaults(cfg_t *service)
 	return true;
 }
 
+static __u8 take_policy(cfg_t *from, const char *option)
+{
+	return find_policy(option, cfg_getstr(from, option)); /* that it is one has been checked */
+}
+
 static int take_service(cfg_t *from, struct config_service *to)
 {
-	const char *user = cfg_getstr(from, "user");
+	const char *user = cfg_getstr(from, "user"), *netns = cfg_getstr(from, "netns");
 
+	snprintf(to->netns, sizeof(to->netns), "%s", netns ? netns : "");
 	memcpy(to->name, cfg_title(from), strlen(cfg_title(from)));
 	to->line = from->line;
 	to->listen_count = cfg_size(from, "listen");
@@ -207,6 +261,10 @@ static int take_service(cfg_t *from, struct config_service *to)
 	to->cid_len = cfg_getint(from, "cid_length");
 	to->max_cids = cfg_getint(from, "max_cids");
 	to->shared_table = cfg_getbool(from, "shared_table");
+	to->unknown_cid = take_policy(from, "unknown_cid");
+	to->malformed = take_policy(from, "malformed");
+	to->not_quic = take_policy(from, "not_quic");
+	to->small_initial = take_policy(from, "small_initial");
 	to->drain_seconds = cfg_getint(from, "drain_seconds");
 	to->uid = 0;
 	return user ? find_user(user, &to->uid) : 0;
@@ -215,6 +273,8 @@ static int take_service(cfg_t *from, struct config_service *to)
 static bool same_listener(const struct config_service *a, const struct config_service *b,
 			  char text[ADDRESS_TEXT])
 {
+	if (strcmp(a->netns, b->netns))
+		return false;
 	for (unsigned int i = 0; i < a->listen_count; i++) {
 		for (unsigned int j = 0; j < b->listen_count; j++) {
 			if (memcmp(&a->listen[i], &b->listen[j], sizeof(a->listen[i])))
@@ -263,10 +323,14 @@ static cfg_t *make_parser(void)
 	static cfg_opt_t service[] = {
 		CFG_STR_LIST("listen", "{}", CFGF_NONE),
 		CFG_STR_LIST("interface", "{}", CFGF_NONE),
+		CFG_STR("netns", NULL, CFGF_NONE),
 		CFG_STR("user", NULL, CFGF_NONE),
 		CFG_INT("cid_length", DEFAULT_CID_LENGTH, CFGF_NONE),
 		CFG_INT("max_cids", DEFAULT_MAX_CIDS, CFGF_NONE),
 		CFG_STR("unknown_cid", "hash", CFGF_NONE),
+		CFG_STR("malformed", "hash", CFGF_NONE),
+		CFG_STR("not_quic", "quic", CFGF_NONE),
+		CFG_STR("small_initial", "count", CFGF_NONE),
 		CFG_BOOL("shared_table", cfg_true, CFGF_NONE),
 		CFG_INT("drain_seconds", 0, CFGF_NONE),
 		CFG_END(),
@@ -284,10 +348,14 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service", check_title);
 	cfg_set_validate_func(cfg, "service|listen", check_listen);
 	cfg_set_validate_func(cfg, "service|interface", check_interface);
+	cfg_set_validate_func(cfg, "service|netns", check_netns);
 	cfg_set_validate_func(cfg, "service|user", check_user);
 	cfg_set_validate_func(cfg, "service|cid_length", check_cid_length);
 	cfg_set_validate_func(cfg, "service|max_cids", check_max_cids);
-	cfg_set_validate_func(cfg, "service|unknown_cid", check_unknown_cid);
+	cfg_set_validate_func(cfg, "service|unknown_cid", check_policy);
+	cfg_set_validate_func(cfg, "service|malformed", check_policy);
+	cfg_set_validate_func(cfg, "service|not_quic", check_policy);
+	cfg_set_validate_func(cfg, "service|small_initial", check_policy);
 	cfg_set_validate_func(cfg, "service|drain_seconds", check_drain_seconds);
 	return cfg;
 }

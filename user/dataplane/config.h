@@ -10,10 +10,12 @@
 #include "common/address.h"
 #include "common/error.h"
 #include "core/abi.h"
+#include "dataplane/netns.h"
 
 struct config_service {
 	char name[CS_NAME_SIZE];
-	struct cs_addr listen[CS_MAX_SERVICE_LISTENERS];
+	char netns[NETNS_NAME];				 /* "": that of the daemon */
+	struct cs_addr listen[CS_MAX_SERVICE_LISTENERS]; /* their netns: plane_sync() finds it */
 	unsigned int listen_count;
 	char interface[CS_MAX_SERVICE_LISTENERS][IFNAMSIZ];
 	unsigned int interface_count;
@@ -21,6 +23,7 @@ struct config_service {
 	__u8 cid_len;	/* bytes */
 	__u32 max_cids; /* routes */
 	bool shared_table;
+	__u8 unknown_cid, malformed, not_quic, small_initial; /* CS_POLICY_* */
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
 	int line;	     /* where the service begins */
 };

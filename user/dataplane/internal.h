@@ -10,7 +10,11 @@
 #define PLANE_NAME 32	   /* and of a name that is made */
 #define PLANE_ABI_MAX 4096 /* bytes of any layout's cs_abi */
 
+struct bpf_map;
 struct bpf_object;
+
+/* An object's map that is pinned under a name of plane_map_names; NULL: it has none. */
+struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map which);
 
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
@@ -31,9 +35,38 @@ int plane_index_ports(const struct plane *plane, const struct plane_address *add
 int plane_sync(struct plane *plane, const struct config *config, struct error *error);
 
 /* Each loads a program over the maps that are open; returns a descriptor, or a negative errno. */
-int plane_load_xdp(const struct plane *plane);
+int plane_load_xdp(const struct plane *plane, __u32 netns);
 int plane_load_explain(const struct plane *plane);
 int plane_load_instance(const struct plane *plane, const struct cs_listener *listener);
+
+/*
+ * Network namespace that an instance of cs_xdp of this build serves; else, or without
+ * CAP_SYS_ADMIN, a negative errno.
+ */
+int plane_instance_netns(int fd);
+
+/* namespaces.c: the network namespaces of a configuration, see there. */
+struct namespaces {
+	struct cs_abi abi;
+	char name[CS_MAX_NETNS][NETNS_NAME];
+	int xdp[CS_MAX_NETNS]; /* made, to be pinned; 0: none */
+	bool wanted[CS_MAX_NETNS];
+};
+
+/* Finds them, and writes their indexes into the addresses of @config. */
+int namespaces_plan(const struct plane *plane, struct config *config, struct namespaces *all,
+		    struct error *error);
+/* All that can fail for want of memory.  Undo with namespaces_free(). */
+int namespaces_prepare(const struct plane *plane, struct namespaces *all);
+void namespaces_free(struct namespaces *all);
+/* Before the first address of one is written, and behind the last. */
+int namespaces_add(struct plane *plane, const struct namespaces *all);
+int namespaces_pin(struct plane *plane, const struct namespaces *all);
+/* Those that are not wanted, or all that was done. */
+void namespaces_remove(struct plane *plane, const struct namespaces *all);
+void namespaces_undo(struct plane *plane, const struct cs_abi *was, const struct namespaces *all);
+/* Pins of all; returns 0 or a negative errno. */
+int namespaces_unpin_all(const struct plane *plane);
 
 /* Have two programs the same instructions? */
 bool plane_same_code(int a, int b);
@@ -68,7 +101,6 @@ int plane_open_pins(struct plane *plane, struct error *error);
 int plane_pin_all(const struct plane *plane);
 int plane_open_pin(const struct plane *plane, const char *name); /* returns a descriptor */
 int plane_pin(const struct plane *plane, int fd, const char *name);
-int plane_unpin(const struct plane *plane, const char *name); /* 0 also if it is not there */
 int plane_repin(const struct plane *plane, int fd, const char *name); /* in place of another */
 int plane_unpin_all(const struct plane *plane);			      /* ours, and nobody else's */
 void plane_close_fds(struct plane *plane);

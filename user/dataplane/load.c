@@ -20,7 +20,7 @@
 static int take_maps(struct plane *plane, struct bpf_object *object)
 {
 	for (int i = 0; i < PLANE_MAPS; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, plane_map_names[i]);
+		struct bpf_map *map = plane_find_map(object, i);
 
 		if (plane->map[i] >= 0 || !map)
 			continue;
@@ -38,7 +38,7 @@ static int copy_fd(int fd)
 }
 
 /* With the maps that it needs, if @maps; else over those that are open. */
-static int load_xdp(struct plane *plane, struct plane *maps)
+static int load_xdp(struct plane *plane, __u32 netns, struct plane *maps)
 {
 	struct cidsteer *skel = cidsteer__open();
 	int err, fd = -1;
@@ -46,6 +46,10 @@ static int load_xdp(struct plane *plane, struct plane *maps)
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
+	/* const volatile in the program; until it is loaded this is plain memory. */
+	*(__u16 *)&skel->rodata->cs_netns = netns;
+	/* Frames of several buffers: not by its section, whose name `ip link` users type. */
+	bpf_program__set_flags(skel->progs.cs_xdp, BPF_F_XDP_HAS_FRAGS);
 	err = plane_reuse_maps(plane, skel->obj);
 	if (!err)
 		err = cidsteer__load(skel);
@@ -57,9 +61,36 @@ static int load_xdp(struct plane *plane, struct plane *maps)
 	return err ? err : fd;
 }
 
-int plane_load_xdp(const struct plane *plane)
+int plane_load_xdp(const struct plane *plane, __u32 netns)
 {
-	return load_xdp((struct plane *)plane, NULL);
+	return load_xdp((struct plane *)plane, netns, NULL);
+}
+
+/* Its read-only data, of which there is one map of that size. */
+int plane_instance_netns(int fd)
+{
+	__u32 ids[64], len = sizeof(struct bpf_prog_info), key = 0;
+	struct bpf_prog_info info = { .nr_map_ids = 64, .map_ids = (__u64)(unsigned long)ids };
+	struct cidsteer__rodata data;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		return -errno;
+	for (__u32 i = 0; i < info.nr_map_ids && i < 64; i++) {
+		_cleanup_fd_ int map = bpf_map_get_fd_by_id(ids[i]);
+		struct bpf_map_info about = {};
+
+		len = sizeof(about);
+		if (map < 0)
+			return map;
+		if (bpf_obj_get_info_by_fd(map, &about, &len))
+			return -errno;
+		if (!strstr(about.name, ".rodata"))
+			continue;
+		if (about.value_size != sizeof(data))
+			return -EPROTO;
+		return bpf_map_lookup_elem(map, &key, &data) ? -errno : data.cs_netns;
+	}
+	return -ENOENT;
 }
 
 int plane_load_explain(const struct plane *plane)
@@ -80,7 +111,7 @@ int plane_load_explain(const struct plane *plane)
 
 static int load_programs(struct plane *plane)
 {
-	plane->xdp = load_xdp(plane, plane);
+	plane->xdp = load_xdp(plane, 0, plane);
 	if (plane->xdp < 0)
 		return plane->xdp;
 	plane->explain = plane_load_explain(plane);

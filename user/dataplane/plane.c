@@ -22,12 +22,16 @@
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 const char *const plane_map_names[PLANE_MAPS] = {
-	[PLANE_PORTS] = "cs_ports",	[PLANE_LINES] = "cs_lines",
-	[PLANE_ADDRS] = "cs_addrs",	[PLANE_SERVICES] = "cs_services",
-	[PLANE_CIDS] = "cs_cids",	[PLANE_USAGE] = "cs_usage",
-	[PLANE_WORKERS] = "cs_workers", [PLANE_SOCKETS] = "cs_sockets",
-	[PLANE_RING] = "cs_ring",	[PLANE_COUNTERS] = "cs_counters",
-	[PLANE_HEAD] = "cs_head",	[PLANE_LISTENERS] = "cs_listeners",
+	[PLANE_PORTS] = "cs_ports",	  [PLANE_LINES] = "cs_lines",
+	[PLANE_ADDRS] = "cs_addrs",	  [PLANE_SERVICES] = "cs_services",
+	[PLANE_CIDS] = "cs_cids",	  [PLANE_USAGE] = "cs_usage",
+	[PLANE_WORKERS] = "cs_workers",	  [PLANE_SOCKETS] = "cs_sockets",
+	[PLANE_RING] = "cs_ring",	  [PLANE_COUNTERS] = "cs_counters",
+	[PLANE_HEAD] = "cs_head",	  [PLANE_LOCALS] = "cs_locals",
+	[PLANE_PREFIXES] = "cs_prefixes", [PLANE_LEASE] = "cs_lease",
+	[PLANE_WATCH] = "cs_watch",	  [PLANE_RECORD] = "cs_record",
+	[PLANE_TRACED] = "cs_traced",	  [PLANE_LEFT_OUT] = "cs_left_out",
+	[PLANE_DRAFT] = "cs_draft",	  [PLANE_LISTENERS] = "cs_listeners",
 	[PLANE_ABI] = "cs_abi",
 };
 
@@ -225,20 +229,24 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error)
 	return error_set(error, err, "%s: %s", dir, strerror(-err));
 }
 
+struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map which)
+{
+	char section[PLANE_NAME];
+
+	/* What is global data in the programs is called as its section, with dots. */
+	snprintf(section, sizeof(section), ".data.%s", plane_map_names[which]);
+	return bpf_object__find_map_by_name(object, plane_map_names[which]) ?:
+		       bpf_object__find_map_by_name(object, section);
+}
+
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
 {
-	struct bpf_map *map;
+	for (int i = 0; i < PLANE_MAPS; i++) {
+		struct bpf_map *map = plane_find_map(object, i);
+		int err = map && plane->map[i] >= 0 ? bpf_map__reuse_fd(map, plane->map[i]) : 0;
 
-	bpf_object__for_each_map (map, object) {
-		for (int i = 0; i < PLANE_MAPS; i++) {
-			int err;
-
-			if (strcmp(bpf_map__name(map), plane_map_names[i]) || plane->map[i] < 0)
-				continue;
-			err = bpf_map__reuse_fd(map, plane->map[i]);
-			if (err)
-				return err;
-		}
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -262,13 +270,15 @@ int plane_pin_all(const struct plane *plane)
 	return err;
 }
 
-/* One of the two is always there.  A bpffs takes no name with a dot. */
+/* One of the two is always there.  A bpffs takes no name with a dot; xdp-NAME is made as xdp_new,
+ * since NAME_new may be another's.
+ */
 int plane_repin(const struct plane *plane, int fd, const char *name)
 {
 	char path[PLANE_PATH], new[PLANE_PATH + 4];
 
 	pin_path(plane, name, path);
-	snprintf(new, sizeof(new), "%s_new", path);
+	snprintf(new, sizeof(new), "%s/%.*s_new", plane->dir, (int)strcspn(name, "-"), name);
 	unlink(new); /* of a daemon that was killed here */
 	if (bpf_obj_pin(fd, new))
 		return -errno;
@@ -300,6 +310,7 @@ int plane_unpin_all(const struct plane *plane)
 	err = plane_unpin(plane, "explain_new") ?: err;
 	err = plane_unpin(plane, "xdp_new") ?: err;
 	err = plane_tidy_xdp(plane, NULL, 0) ?: err;
+	err = namespaces_unpin_all(plane) ?: err;
 	err = plane_inner_unpin_all(plane) ?: err;
 	err = plane_unpin(plane, "xdp") ?: err;
 	return plane_unpin(plane, "explain") ?: err;

@@ -4,9 +4,10 @@
  *
  * Daemon and command reach it through this header; nothing here logs.
  *
- *   DIR/cs_abi ... cs_counters   the maps of bpf/maps.bpf.h; cs_abi is pinned last
+ *   DIR/cs_abi ... cs_counters   the maps of bpf/maps.bpf.h, bpf/watch.bpf.h; cs_abi is pinned last
  *   DIR/cs_listeners             listener -> instance of cs_reuseport
  *   DIR/xdp                      cs_xdp, for `ip link set dev X xdpdrv pinned DIR/xdp`
+ *   DIR/xdp-NAME                 its instance for the network namespace NAME
  *   DIR/xdp_ID                   another cs_xdp of ours that an interface has
  *   DIR/explain                  cs_explain
  *   DIR/reuseport                an instance of cs_reuseport, with the code of all: see upgrade.c
@@ -19,6 +20,7 @@
 
 #include "common/error.h"
 #include "core/abi.h"
+#include "core/watch.h"
 #include "core/cid_table.h"
 #include "dataplane/config.h"
 
@@ -34,6 +36,14 @@ enum plane_map {
 	PLANE_RING,
 	PLANE_COUNTERS,
 	PLANE_HEAD,
+	PLANE_LOCALS,
+	PLANE_PREFIXES,
+	PLANE_LEASE,
+	PLANE_WATCH,
+	PLANE_RECORD,
+	PLANE_TRACED,
+	PLANE_LEFT_OUT,
+	PLANE_DRAFT,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,
@@ -44,7 +54,8 @@ struct plane {
 	int lock;	     /* held by the daemon and by commands that change things; -1: none */
 	int map[PLANE_MAPS]; /* descriptors */
 	int xdp, explain;    /* programs */
-	struct cs_abi abi;   /* as read when it was opened */
+	struct cs_abi abi;   /* as read when it was opened, or written since */
+	char netns[CS_MAX_NETNS][NETNS_NAME]; /* what the configuration calls each; "": [0], none */
 };
 
 #define PLANE_INIT                                                                                 \
@@ -131,6 +142,15 @@ int plane_map_table(int fd, bool writable, struct cs_table *table);
 void plane_unmap_table(struct cs_table *table);
 struct cs_usage *plane_map_usage(int fd, bool writable);
 void plane_unmap_usage(struct cs_usage *usage);
+
+/* "xdp", or "xdp-NAME" for a network namespace. */
+void plane_netns_pin(const char *netns, char pin[NETNS_NAME + 4]);
+
+/* Fills plane->netns with the names that there are now; with CAP_SYS_ADMIN only. */
+void plane_find_netns(struct plane *plane);
+
+/* Removes a pin; 0 also if it is not there. */
+int plane_unpin(const struct plane *plane, const char *name);
 
 /* The cookie of the network namespace that this process is in; 0: not to be had, see errno. */
 __u64 plane_netns_cookie(void);

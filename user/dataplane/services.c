@@ -33,6 +33,7 @@ struct plan {
 	bool listener_used[CS_MAX_LISTENERS];
 	struct plane_address loaded[CS_MAX_ADDRS], want[CS_MAX_ADDRS];
 	unsigned int loaded_count, want_count;
+	struct namespaces netns;
 };
 
 static int note_address(const struct cs_addr *addr, const struct cs_listener *listener, void *arg)
@@ -41,6 +42,8 @@ static int note_address(const struct cs_addr *addr, const struct cs_listener *li
 
 	if (plan->loaded_count == CS_MAX_ADDRS)
 		return -E2BIG;
+	if (addr->netns >= CS_MAX_NETNS)
+		return -EPROTO;
 	if (listener->listener < CS_MAX_LISTENERS)
 		plan->listener_used[listener->listener] = true;
 	plan->loaded[plan->loaded_count++] = (struct plane_address){ *addr, *listener, 0 };
@@ -83,6 +86,24 @@ static __u32 plan_find_service(const struct plan *plan, const char *name)
 	return free_id;
 }
 
+/* A namespace that was made anew has its old name, and another cookie. */
+static int plan_moved(const struct plan *plan, __u32 id, const struct config_service *want,
+		      struct error *error)
+{
+	for (unsigned int i = 0; i < plan->loaded_count; i++) {
+		const struct plane_address *is = &plan->loaded[i];
+
+		if (is->listener.service == id && is->addr.netns != want->listen[0].netns)
+			return error_set(error, -EINVAL,
+					 "service \"%s\": its workers are in another network "
+					 "namespace than %s%s is now: stop them first",
+					 want->name,
+					 *want->netns ? "what is called " : "the daemon's",
+					 want->netns);
+	}
+	return 0;
+}
+
 static int plan_changed(const struct plan *plan, __u32 id, const struct config_service *want,
 			struct error *error)
 {
@@ -102,7 +123,7 @@ static int plan_changed(const struct plan *plan, __u32 id, const struct config_s
 				 "service \"%s\": cid_length, shared_table and user cannot change "
 				 "while workers are registered: stop them first",
 				 want->name);
-	return 0;
+	return plan_moved(plan, id, want, error);
 }
 
 static int plan_service(struct plan *plan, const struct config_service *want, struct error *error,
@@ -133,6 +154,10 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 	service->cid_len = want->cid_len;
 	service->shared_table = want->shared_table;
 	service->listeners = want->listen_count;
+	service->unknown_cid = want->unknown_cid;
+	service->malformed = want->malformed;
+	service->not_quic = want->not_quic;
+	service->small_initial = want->small_initial;
 	return 0;
 }
 
@@ -202,7 +227,9 @@ static int plan_listener(struct plan *plan, const struct config *config,
 {
 	const struct plane_address *is = plan_find_loaded(plan, addr);
 	struct cs_listener listener = { .service = id };
-	struct cs_addr ipv4 = { .ip = { [10] = 0xff, [11] = 0xff }, .port = addr->port };
+	struct cs_addr ipv4 = { .ip = { [10] = 0xff, [11] = 0xff },
+				.port = addr->port,
+				.netns = addr->netns };
 	int slot, position, err;
 
 	if (is && is->listener.service == id && !(is->listener.flags & CS_LISTENER_ALIAS)) {
@@ -400,7 +427,7 @@ static int prepare_service(const struct plane *plane, struct plan *plan, __u32 i
 /* Makes what packets and workers do not see yet. */
 static int prepare(const struct plane *plane, struct plan *plan)
 {
-	int err = 0;
+	int err = namespaces_prepare(plane, &plan->netns);
 
 	for (__u32 id = 1; id < CS_MAX_SERVICES && !err; id++) {
 		if (plan->wanted[id] && plan->renew[id])
@@ -441,6 +468,7 @@ static void close_prepared(struct plan *plan)
 	}
 	for (unsigned int i = 0; i < plan->want_count; i++)
 		close_made(plan->want[i].instance);
+	namespaces_free(&plan->netns);
 }
 
 static int apply_services(const struct plane *plane, const struct plan *plan)
@@ -562,31 +590,43 @@ static void undo(const struct plane *plane, const struct plan *plan)
 	empty_slots(plane, plan->want, plan->want_count, plan->loaded, plan->loaded_count);
 }
 
-static int apply(const struct plane *plane, const struct plan *plan)
+static int apply(struct plane *plane, const struct plan *plan)
 {
-	int err = apply_services(plane, plan);
+	const struct cs_abi was = plane->abi;
+	int err = namespaces_add(plane, &plan->netns);
 
+	if (!err)
+		err = apply_services(plane, plan);
 	if (!err)
 		err = apply_addresses(plane, plan);
 	if (!err)
 		err = plane_index_ports(plane, plan->want, plan->want_count);
 	if (!err)
 		err = remove_unwanted(plane, plan);
-	if (err)
+	if (!err)
+		err = namespaces_pin(plane, &plan->netns);
+	if (err) {
 		undo(plane, plan);
-	else
+		namespaces_undo(plane, &was, &plan->netns);
+	} else {
 		tidy(plane, plan);
+		namespaces_remove(plane, &plan->netns);
+	}
 	return err;
 }
 
 int plane_sync(struct plane *plane, const struct config *config, struct error *error)
 {
 	_cleanup_free_ struct plan *plan = calloc(1, sizeof(*plan));
+	_cleanup_free_ struct config *here = calloc(1, sizeof(*here)); /* with their indexes */
 	int err;
 
-	if (!plan)
+	if (!plan || !here)
 		return error_set(error, -ENOMEM, "out of memory");
-	err = plan_all(plane, config, plan, error);
+	*here = *config;
+	err = namespaces_plan(plane, here, &plan->netns, error);
+	if (!err)
+		err = plan_all(plane, here, plan, error);
 	if (err)
 		return err;
 	err = prepare(plane, plan);

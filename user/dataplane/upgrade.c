@@ -136,7 +136,7 @@ int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
 	int err;
 
 	upgrade->xdp = upgrade->explain = upgrade->reuseport = -1;
-	err = keep_other(plane_load_xdp(plane), plane->xdp, &upgrade->xdp);
+	err = keep_other(plane_load_xdp(plane, 0), plane->xdp, &upgrade->xdp);
 	if (!err)
 		err = keep_other(plane_load_explain(plane), plane->explain, &upgrade->explain);
 	return err ? err : prepare_listeners(plane, upgrade);

@@ -64,6 +64,8 @@ static int make_room(struct queue *queue)
 int batch_written(struct cidsteer *handle, const struct cs_msg_written *answer, size_t received)
 {
 	struct queue *queue = &handle->queue;
+	const struct cs_write *last;
+	int32_t result;
 
 	if (received < offsetof(struct cs_msg_written, result) || !queue->flights ||
 	    answer->head.serial != queue->flight[0].serial ||
@@ -72,10 +74,14 @@ int batch_written(struct cidsteer *handle, const struct cs_msg_written *answer, 
 		     offsetof(struct cs_msg_written, result) +
 			     answer->count * sizeof(answer->result[0])))
 		return -EPROTO;
+	last = &queue->write[queue->first + answer->count - 1];
+	result = answer->result[answer->count - 1];
+	if (!is_result(result, last->kind == CS_WRITE_STRAY))
+		return -EPROTO;
 	drop_oldest(queue, answer->count);
 	queue->flights--;
 	memmove(queue->flight, queue->flight + 1, queue->flights * sizeof(queue->flight[0]));
-	queue->last_result = answer->result[answer->count - 1];
+	queue->last_result = result;
 	return 0;
 }
 
@@ -186,11 +192,10 @@ int batch_call(struct cidsteer *handle, uint8_t kind, const uint8_t *cid, size_t
 void batch_lost(struct cidsteer *handle, bool all)
 {
 	struct queue *queue = &handle->queue;
-	struct cs_write *from = queue->write + queue->first;
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < queue->count && !all; i++) {
-		struct cs_write write = from[i];
+		struct cs_write write = queue->write[queue->first + i];
 
 		if (write.kind == CS_WRITE_STRAY)
 			continue;

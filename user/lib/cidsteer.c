@@ -219,13 +219,18 @@ EXPORT int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t l
 
 EXPORT int cidsteer_report_stray(struct cidsteer *handle, const uint8_t *cid, size_t len)
 {
+	int stray;
+
 	if (is_child(handle))
 		return -ECHILD;
 	if (!len || len > CIDSTEER_CID_MAX)
 		return -EINVAL;
-	if (handle->routes.usage)
-		return routes_stray(&handle->routes, cid, len);
-	return batch_call(handle, CS_WRITE_STRAY, cid, len);
+	if (!handle->routes.usage)
+		return batch_call(handle, CS_WRITE_STRAY, cid, len);
+	stray = routes_stray(&handle->routes, cid, len);
+	if (stray == 1)
+		session_stray(handle, cid, len);
+	return stray;
 }
 
 EXPORT int cidsteer_report_path_change(struct cidsteer *handle)

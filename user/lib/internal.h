@@ -23,6 +23,8 @@
 #define MAX_UNANSWERED 16
 /* Writes that may wait for the next daemon. */
 #define MAX_QUEUED (1 << 20)
+/* Strays that the daemon is told of in a second: its recorder keeps fewer of a kind for long. */
+#define MAX_STRAYS 10
 
 struct queue {
 	struct cs_write *write;
@@ -72,7 +74,9 @@ struct cidsteer {
 	struct cs_msg_state state;    /* the last that was said */
 
 	struct queue queue;
-	uint32_t done; /* serial of the last DONE */
+	uint64_t stray_second; /* of CLOCK_MONOTONIC, in which the last strays were told, */
+	uint32_t strays;       /* so many */
+	uint32_t done;	       /* serial of the last DONE */
 	int32_t done_result;
 };
 
@@ -85,6 +89,12 @@ static inline bool is_child(const struct cidsteer *handle)
 static inline bool is_connected(const struct cidsteer *handle)
 {
 	return handle->control >= 0 && !handle->registering;
+}
+
+/* May a call return this that a daemon says: up to @most, or a negative errno? */
+static inline bool is_result(int32_t result, int32_t most)
+{
+	return result <= most && result >= -4095;
 }
 
 /* ---- link.c: each returns 0 or a negative errno -----------------------------------------------
@@ -113,6 +123,8 @@ void session_retry(struct cidsteer *handle);
 int session_take(struct cidsteer *handle, int timeout_ms);
 /* Sends READY and waits for it, unless @timeout_ms is 0. */
 int session_ready(struct cidsteer *handle, int timeout_ms);
+/* Tells the daemon of a stray if that costs no wait, and it was not told of many a moment ago. */
+void session_stray(struct cidsteer *handle, const uint8_t *cid, size_t len);
 
 /* ---- batch.c: writes by message, in order -----------------------------------------------------
  */

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/point.h"
@@ -209,7 +210,7 @@ static int take_registered(struct cidsteer *handle, const struct cs_msg_register
 static int take_refused(struct cidsteer *handle, struct cs_msg_refused *answer)
 {
 	answer->line[sizeof(answer->line) - 1] = '\0';
-	return say(handle, answer->error < 0 ? answer->error : -EPROTO, answer->line);
+	return say(handle, is_result(answer->error, -1) ? answer->error : -EPROTO, answer->line);
 }
 
 /* Of REGISTER.  With an error the connection is of no more use. */
@@ -378,6 +379,8 @@ int session_open(struct cidsteer *handle)
 
 static int take_done(struct cidsteer *handle, const struct cs_msg_done *done)
 {
+	if (!is_result(done->result, 0))
+		return -EPROTO;
 	handle->done = done->head.serial;
 	handle->done_result = done->result;
 	if (done->head.serial == handle->ready_serial) {
@@ -448,4 +451,21 @@ int session_ready(struct cidsteer *handle, int timeout_ms)
 	while (timeout_ms && !err && handle->done != request.serial)
 		err = session_take(handle, timeout_ms);
 	return err ? err : timeout_ms ? handle->done_result : 0;
+}
+
+void session_stray(struct cidsteer *handle, const uint8_t *cid, size_t len)
+{
+	struct cs_msg_stray message = { .len = len };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((uint64_t)now.tv_sec != handle->stray_second)
+		handle->strays = 0;
+	handle->stray_second = now.tv_sec;
+	if (!is_connected(handle) || handle->strays >= MAX_STRAYS)
+		return;
+	handle->strays++;
+	memcpy(message.cid, cid, len);
+	/* Counted it is; a connection that is full or gone is noticed by cidsteer_dispatch(). */
+	link_send(handle, &message.head, CS_MSG_STRAY, sizeof(message), NULL, 0, 0);
 }

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * cs_xdp with any frame, and cs_reuseport with what it finds in it.
+ *
+ * An input: flags, bytes of the frame that the first buffer has (2), zero bytes behind the
+ * input's (2), the frame.
+ */
+#include "hooks.h"
+
+#define HAS_LEASE 1
+#define IS_CUT 2 /* into two buffers */
+
+static int same(const struct cs_verdict *a, const struct cs_verdict *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+/* Where the first buffer ends says nothing, if only all headers lie in it. */
+static void check_cut(const struct bytes *frame, __u32 first, const struct cs_datagram *datagram,
+		      const struct cs_verdict *verdict)
+{
+	struct xdp_md ctx = xdp_context(frame, first);
+	struct cs_verdict cut;
+	__u32 headers = datagram->offset ?: CS_HEADERS;
+
+	frame_verdict(&ctx, &cut);
+	LAW(same(&cut, verdict) || (cut.reason == CS_C_not_ours && first < headers));
+}
+
+/* Behind the stack cs_reuseport sees the same packet, and says the same. */
+static void check_agreement(const struct bytes *frame, const struct cs_datagram *datagram,
+			    const struct cs_listener *listener, const struct cs_verdict *verdict)
+{
+	__u32 udp = datagram->offset - sizeof(struct udphdr), ip = ETH_HLEN;
+	const __be16 *type = (const void *)(frame->byte + 12);
+	struct sk_reuseport_md md;
+	struct cs_verdict other;
+
+	for (; *type == bpf_htons(ETH_P_8021Q) || *type == bpf_htons(ETH_P_8021AD); type += 2)
+		ip += sizeof(struct cs_tag);
+	md = skb_context(&(struct bytes){ frame->byte + udp,
+					  datagram->length + sizeof(struct udphdr) },
+			 datagram->length + sizeof(struct udphdr),
+			 &(struct bytes){ frame->byte + ip, frame->length - ip }, bpf_ntohs(*type));
+	run_reuseport(&md, listener, &other);
+	LAW(same(&other, verdict));
+}
+
+static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
+{
+	struct xdp_md ctx = xdp_context(frame, frame->length);
+	struct cs_datagram datagram = {};
+	const struct cs_listener *listener = NULL;
+	struct cs_verdict verdict;
+	int dropped, reason = cs_parse(&ctx, &datagram);
+
+	frame_verdict(&ctx, &verdict);
+	dropped = cs_xdp(&ctx) == XDP_DROP;
+	LAW(dropped == (verdict.drop && has_lease));
+	check_counted(CS_HOOK_XDP, &verdict, dropped);
+	if (reason == CS_C_seen) {
+		LAW(datagram.offset + datagram.length <= frame->length);
+		listener = find_listener(&datagram.tuple);
+		LAW(verdict.reason != CS_C_seen && !listener == (verdict.reason == CS_C_not_ours));
+	}
+	check_cut(frame, first, &datagram, &verdict);
+	if (listener)
+		check_agreement(frame, &datagram, listener, &verdict);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc, (void)argv;
+	hooks_init();
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input input = { data, size };
+	__u8 flags = input_byte(&input);
+	__u32 first = input_u16(&input), zeros = input_u16(&input);
+	struct bytes frame = { .length = input.left + zeros };
+
+	if (frame.length > ROOM)
+		return -1; /* no input of the corpus */
+	frame.byte = malloc(frame.length);
+	input_bytes(&input, frame.byte, frame.length);
+	if (!(flags & IS_CUT) || first > frame.length)
+		first = frame.length;
+	set_lease(flags & HAS_LEASE);
+	try_frame(&frame, first, flags & HAS_LEASE);
+	free(frame.byte);
+	return 0;
+}

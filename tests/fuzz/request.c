@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The daemon, and clients that send anything, descriptors included.
+ *
+ * An input is a row of steps.  Sockets are the kernel's; its maps are stood in for, since what a
+ * client sends is no map's business.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include "daemon/control.c" /* accepts and reads; its functions are its own */
+#include "daemon/discard.h"
+#include "daemon/generations.h"
+#include "daemon/holdings.h"
+#include "daemon/reap.h"
+#include "fuzz.h"
+
+#define CLIENTS 4
+#define MOST_STEPS 64
+#define MESSAGE_MAX 1600
+
+/* A step: what, whose (the lowest two bits), how. */
+#define CLIENT 3
+#define STEP (7 << 2)
+#define STEP_HANG_UP (0 << 2)
+#define STEP_STRANGER (1 << 2)	   /* the client is another user's */
+#define STEP_PROCESS_ENDS (2 << 2) /* of a worker */
+#define STEP_HIDDEN (3 << 2)	   /* the client's process is not to be seen */
+#define STEP_NOTHING (4 << 2)	   /* to be read, or too many clients; other steps: a message */
+#define STEP_HONEST 32		   /* a head as it should be */
+#define STEP_DEAF 64		   /* answers are not read */
+
+#define IDS 32 /* of workers */
+
+enum {
+	SHARED = 1,
+	BY_MESSAGE,
+	PAIR,
+	BLUE, /* in another network namespace */
+	LOST, /* in one that has no name any more */
+	SERVICES
+};
+
+static struct plane plane = PLANE_INIT;
+static struct workers workers;
+static struct control control;
+static struct loop loop;
+static int client[CLIENTS];
+static bool unread[CLIENTS];
+static struct sockaddr_un control_addr;
+static socklen_t control_len;
+static __u64 slot_cookie[CS_MAX_SOCKETS];
+static struct error said; /* the last line that was logged */
+
+/* Descriptors that a client may send. */
+enum {
+	GOOD,
+	GOOD_2,
+	GOOD_3,
+	PAIR_4,
+	PAIR_6,
+	V6ONLY,
+	GRO,
+	PLAIN,
+	CONNECTED,
+	UNBOUND,
+	ELSEWHERE,
+	TCP,
+	UNIX,
+	DEV_NULL,
+	MEMFD,
+	DEVICE,
+	KINDS
+};
+static int kinds[KINDS];
+
+/* ---- what the daemon finds in place of the kernel's maps, of main.c and of the log ---------- */
+
+static __u64 cookie_of(int fd)
+{
+	__u64 cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
+}
+
+/* cs_sockets: a socket is in one slot at most. */
+static int put_socket(__u32 slot, int fd)
+{
+	LAW(slot < CS_MAX_SOCKETS);
+	for (int i = 0; i < 2 * IDS; i++) {
+		if (slot_cookie[i] == cookie_of(fd)) {
+			errno = EBUSY;
+			return -1;
+		}
+	}
+	slot_cookie[slot] = cookie_of(fd);
+	return 0;
+}
+
+int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
+{
+	__u32 index = *(const __u32 *)key;
+
+	(void)flags;
+	if (fd == PLANE_SOCKETS)
+		return put_socket(index, *(const __u64 *)value);
+	LAW(fd == PLANE_WORKERS || fd == PLANE_RING || fd == PLANE_SERVICES);
+	LAW(fd != PLANE_WORKERS || (index && index < CS_MAX_WORKERS));
+	return 0;
+}
+
+int bpf_map_lookup_elem(int fd, const void *key, void *value)
+{
+	__u32 slot = *(const __u32 *)key;
+
+	LAW(fd == PLANE_SOCKETS && slot < CS_MAX_SOCKETS);
+	if (!slot_cookie[slot]) {
+		errno = ENOENT;
+		return -1;
+	}
+	memcpy(value, &slot_cookie[slot], sizeof(slot_cookie[slot]));
+	return 0;
+}
+
+int bpf_map_delete_elem(int fd, const void *key)
+{
+	LAW(fd == PLANE_SOCKETS);
+	slot_cookie[*(const __u32 *)key] = 0;
+	return 0;
+}
+
+/* Which namespace this is nobody asks here. */
+__u64 plane_netns_cookie(void)
+{
+	return 1;
+}
+
+/* The recorder, of which only what is added counts. */
+void watch_add(const struct watch *watch, const struct cs_record *record)
+{
+	(void)watch;
+	LAW(record->kind == CS_KIND_STRAY && record->verdict.worker);
+	LAW(record->verdict.dcid_len && record->verdict.dcid_len <= CS_MAX_CID);
+}
+
+__u64 watch_now(void)
+{
+	return 1;
+}
+
+int plane_stub(const struct plane *from, __u16 listener, struct error *error)
+{
+	(void)from, (void)listener, (void)error;
+	return 0;
+}
+
+/* Attaching a program is the kernel's business, too. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	if (level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_EBPF)
+		return 0;
+	return syscall(SYS_setsockopt, fd, level, name, value, len);
+}
+
+/*
+ * The daemon reads what is queued in a connection that it closes, and, since a message of no bytes
+ * reads like the end, goes on for as many as a peer can queue.  An input has fewer.
+ */
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	static int empty;
+	ssize_t len = syscall(SYS_recvmsg, fd, msg, flags);
+
+	empty = len ? 0 : empty + 1;
+	if (empty <= MOST_STEPS)
+		return len;
+	empty = 0;
+	errno = EAGAIN;
+	return -1;
+}
+
+void discard_fd(int fd)
+{
+	LAW(!close(fd));
+}
+
+static void say(const char *format, va_list args)
+{
+	vsnprintf(said.line, sizeof(said.line), format, args);
+}
+
+void log_line(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+void log_limited(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+static int reload(struct control *from, struct error *error)
+{
+	LAW(from == &control);
+	return error_set(error, -EINVAL, "no");
+}
+
+/* ---- what the daemon serves ---------------------------------------------------------------- */
+
+/* Shared memory, whose descriptor goes to the client. */
+static void *memory(size_t bytes, int *fd)
+{
+	void *at;
+
+	*fd = memfd_create("map", MFD_CLOEXEC);
+	LAW(*fd >= 0 && !ftruncate(*fd, bytes));
+	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	LAW(at != MAP_FAILED);
+	return at;
+}
+
+static void add_service(__u32 id, const char *name, bool shared, __u8 listeners)
+{
+	struct service *service = &workers.service[id];
+
+	service->value = (struct cs_service){ .used = 1,
+					      .cid_len = 8,
+					      .max_cids = 64,
+					      .uid = 33,
+					      .shared_table = shared,
+					      .listeners = listeners };
+	strcpy(service->value.name, name);
+	service->table.mask = CS_MIN_BUCKETS - 1;
+	service->table.buckets = memory(CS_MIN_BUCKETS * sizeof(struct cs_bucket),
+					&service->table_fd);
+	service->usage = memory(CS_MAX_SERVICE_WORKERS * sizeof(struct cs_usage),
+				&service->usage_fd);
+}
+
+static void add_listener(__u16 id, __u16 service, __u8 position, int fd)
+{
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+	struct listener *listener = &workers.listener[id];
+
+	LAW(!getsockname(fd, (struct sockaddr *)&addr, &len));
+	LAW(!address_from_socket((struct sockaddr *)&addr, &listener->addr));
+	listener->value = (struct cs_listener){ service, id, position, 0, 0 };
+	listener->dual = addr.ss_family == AF_INET6;
+	listener->used = true;
+	listener->stub = -1;
+}
+
+/* A socket bound to @port of the loopback address; 0: any. */
+static int bound(int family, int type, bool group, bool v6only, in_port_t port)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} addr = { .any.sa_family = family };
+	int fd = socket(family, type | SOCK_CLOEXEC, 0), on = 1, only = v6only;
+
+	addr.in.sin_port = port; /* both have it there */
+	if (family == AF_INET)
+		addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
+	if (group)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	LAW(fd >= 0 &&
+	    !bind(fd, &addr.any, family == AF_INET ? sizeof(addr.in) : sizeof(addr.in6)));
+	return fd;
+}
+
+static in_port_t port_of(int fd)
+{
+	struct sockaddr_in6 addr;
+	socklen_t len = sizeof(addr);
+
+	LAW(!getsockname(fd, (struct sockaddr *)&addr, &len));
+	return addr.sin6_port;
+}
+
+static void make_kinds(void)
+{
+	struct sockaddr_in nobody = { .sin_family = AF_INET,
+				      .sin_port = htons(9),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int on = 1;
+
+	kinds[GOOD] = bound(AF_INET, SOCK_DGRAM, true, false, 0);
+	kinds[GOOD_2] = bound(AF_INET, SOCK_DGRAM, true, false, port_of(kinds[GOOD]));
+	kinds[GOOD_3] = bound(AF_INET, SOCK_DGRAM, true, false, port_of(kinds[GOOD]));
+	kinds[GRO] = bound(AF_INET, SOCK_DGRAM, true, false, port_of(kinds[GOOD]));
+	setsockopt(kinds[GRO], IPPROTO_UDP, UDP_GRO, &on, sizeof(on));
+	kinds[PAIR_4] = bound(AF_INET, SOCK_DGRAM, true, false, 0);
+	kinds[PAIR_6] = bound(AF_INET6, SOCK_DGRAM, true, false, 0);
+	kinds[V6ONLY] = bound(AF_INET6, SOCK_DGRAM, true, true, port_of(kinds[PAIR_6]));
+	kinds[PLAIN] = bound(AF_INET, SOCK_DGRAM, false, false, 0);
+	kinds[CONNECTED] = bound(AF_INET, SOCK_DGRAM, true, false, 0);
+	LAW(!connect(kinds[CONNECTED], (struct sockaddr *)&nobody, sizeof(nobody)));
+	kinds[UNBOUND] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	setsockopt(kinds[UNBOUND], SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	kinds[ELSEWHERE] = bound(AF_INET, SOCK_DGRAM, true, false, 0);
+	kinds[TCP] = bound(AF_INET, SOCK_STREAM, true, false, 0);
+	kinds[UNIX] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	kinds[DEV_NULL] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	kinds[MEMFD] = memfd_create("file", MFD_CLOEXEC);
+	kinds[DEVICE] = bound(AF_INET, SOCK_DGRAM, true, false, port_of(kinds[GOOD]));
+	LAW(!setsockopt(kinds[DEVICE], SOL_SOCKET, SO_BINDTODEVICE, "lo", 3));
+}
+
+static void listen_for_clients(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	control_addr.sun_family = AF_UNIX; /* the kernel chooses an abstract name */
+	LAW(!bind(fd, (struct sockaddr *)&control_addr, sizeof(sa_family_t)) && !listen(fd, 16));
+	control_len = sizeof(control_addr);
+	LAW(!getsockname(fd, (struct sockaddr *)&control_addr, &control_len));
+	control.source = (struct source){ fd, accept_connection };
+	control.workers = &workers;
+	control.loop = &loop;
+	control.spare = -1;
+	control.reload = reload;
+	LAW(!loop_init(&loop) && !loop_watch(&loop, &control.source));
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	socklen_t len = sizeof(plane.abi.netns_cookie[0]);
+
+	(void)argc, (void)argv;
+	for (int i = 0; i < PLANE_MAPS; i++)
+		plane.map[i] = i;
+	workers.plane = &plane;
+	workers.loop = &loop;
+	workers.tell = connection_tell;
+	make_kinds();
+	add_service(SHARED, "shared", true, 1);
+	add_service(BY_MESSAGE, "message", false, 1);
+	add_service(PAIR, "pair", true, 2);
+	add_listener(0, SHARED, 0, kinds[GOOD]);
+	add_listener(1, BY_MESSAGE, 0, kinds[GOOD]);
+	add_listener(2, PAIR, 0, kinds[PAIR_4]);
+	add_listener(3, PAIR, 1, kinds[PAIR_6]);
+	add_service(BLUE, "blue", true, 1);
+	add_listener(4, BLUE, 0, kinds[GOOD]);
+	workers.listener[4].addr.netns = 1;
+	add_service(LOST, "lost", true, 1);
+	add_listener(5, LOST, 0, kinds[GOOD]);
+	workers.listener[5].addr.netns = CS_MAX_NETNS;
+	LAW(!getsockopt(kinds[GOOD], SOL_SOCKET, SO_NETNS_COOKIE, &plane.abi.netns_cookie[0],
+			&len));
+	listen_for_clients();
+	return 0;
+}
+
+/* ---- the clients --------------------------------------------------------------------------- */
+
+/* The daemon's events, until there are none. */
+static void serve(void)
+{
+	struct epoll_event event;
+
+	for (int events = 0; epoll_wait(loop.epoll, &event, 1, 0) > 0; events++) {
+		struct source *source = event.data.ptr;
+
+		source->ready(source, event.events);
+		LAW(events < 10000);
+	}
+	while (workers_reap_some(&workers))
+		;
+}
+
+static void hang_up(int who)
+{
+	if (client[who] >= 0)
+		close(client[who]);
+	client[who] = -1;
+	serve();
+}
+
+static void connect_client(int who)
+{
+	if (client[who] >= 0)
+		return;
+	client[who] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	LAW(!connect(client[who], (struct sockaddr *)&control_addr, control_len));
+	serve();
+}
+
+/* The daemon's end of a connection that has just been made, or the newest that is left. */
+static struct connection *newest(void)
+{
+	return control.first;
+}
+
+/* With answers left @unread the serial is one of theirs. */
+static void check_answer(const struct cs_msg *head, size_t len, __u32 serial, bool unread)
+{
+	const struct cs_msg_refused *refused = (const void *)head;
+
+	LAW(len >= sizeof(*head) && head->magic == CS_PROTOCOL_MAGIC);
+	LAW(head->version == CS_PROTOCOL_VERSION && head->bytes == len);
+	LAW(unread || head->serial == serial || !head->serial);
+	if (head->type == CS_MSG_REFUSED)
+		LAW(len == sizeof(*refused) && refused->error < 0 &&
+		    memchr(refused->line, '\0', sizeof(refused->line)));
+}
+
+/* Descriptors that come are left with the kernel, which closes them. */
+static void read_answers(int who, __u32 serial)
+{
+	static union {
+		struct cs_msg head;
+		char bytes[2048];
+	} answer;
+	ssize_t len;
+
+	while ((len = recv(client[who], &answer, sizeof(answer), MSG_DONTWAIT)) > 0)
+		check_answer(&answer.head, len, serial, unread[who]);
+	unread[who] = false;
+	if (!len)
+		hang_up(who);
+}
+
+static void put_fds(struct msghdr *msg, struct input *input, __u8 count)
+{
+	struct cmsghdr *cmsg = msg->msg_control;
+
+	msg->msg_controllen = CMSG_SPACE(count * sizeof(int));
+	*cmsg = (struct cmsghdr){ CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	for (int i = 0; i < count; i++)
+		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &kinds[input_byte(input) % KINDS],
+		       sizeof(int));
+}
+
+static void send_message(struct input *input, __u8 step)
+{
+	static union {
+		struct cs_msg head;
+		char bytes[MESSAGE_MAX];
+	} message;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(32 * sizeof(int))];
+	} cmsg = {};
+	__u8 fds = input_byte(input) % 32;
+	struct iovec iov = { &message, input_u16(input) % sizeof(message) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = fds ? &cmsg : NULL };
+	int who = step & CLIENT;
+
+	if (fds)
+		put_fds(&msg, input, fds);
+	memset(&message, 0, sizeof(message));
+	input_bytes(input, &message, iov.iov_len);
+	if (step & STEP_HONEST) {
+		message.head.magic = CS_PROTOCOL_MAGIC;
+		message.head.version = CS_PROTOCOL_VERSION;
+		message.head.bytes = iov.iov_len;
+	}
+	connect_client(who);
+	sendmsg(client[who], &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	serve();
+	if (step & STEP_DEAF)
+		unread[who] = true;
+	else
+		read_answers(who, message.head.serial);
+}
+
+static void process_ends(__u32 id)
+{
+	struct worker *worker = workers.worker[id % (IDS + 1)];
+
+	if (worker && !worker->gone)
+		worker_process_ended(&worker->process, 0);
+	serve();
+}
+
+/* An event without a message; a client that is one too many. */
+static void nothing(__u8 step)
+{
+	if (step & STEP_HONEST)
+		control.count += MAX_CONNECTIONS;
+	connect_client(step & CLIENT);
+	if (step & STEP_HONEST)
+		control.count -= MAX_CONNECTIONS;
+	else if (newest())
+		newest()->source.ready(&newest()->source, 0);
+	read_answers(step & CLIENT, 0);
+}
+
+static void run_step(struct input *input)
+{
+	__u8 step = input_byte(input);
+
+	switch (step & STEP) {
+	case STEP_HANG_UP:
+		hang_up(step & CLIENT);
+		break;
+	case STEP_STRANGER:
+		connect_client(step & CLIENT);
+		if (newest())
+			newest()->peer.uid = step & STEP_HONEST ? 33 : 1000;
+		break;
+	case STEP_PROCESS_ENDS:
+		process_ends(input_byte(input));
+		break;
+	case STEP_HIDDEN:
+		connect_client(step & CLIENT);
+		if (newest())
+			newest()->peer.pid = 0;
+		break;
+	case STEP_NOTHING:
+		nothing(step);
+		break;
+	default:
+		send_message(input, step);
+	}
+}
+
+/* Each input begins with the same daemon. */
+static void begin(void)
+{
+	workers.free_first = workers.free_count = 0;
+	for (__u32 id = 1; id <= IDS; id++)
+		id_give_back(&workers, id);
+	for (int id = SHARED; id < SERVICES; id++) {
+		workers.service[id].value.generation = 0;
+		memset(workers.service[id].usage, 0, sizeof(struct cs_usage) * (IDS + 1));
+	}
+	for (int i = 0; i < CLIENTS; i++)
+		client[i] = -1;
+}
+
+/* With all clients gone nothing of them is left. */
+static void end(void)
+{
+	static const struct cs_ring no_ring;
+
+	for (int i = 0; i < CLIENTS; i++)
+		hang_up(i);
+	for (__u32 id = 1; id <= IDS; id++)
+		process_ends(id);
+	LAW(!control.count && !control.first && workers.free_count == IDS && !workers.sweeping);
+	for (int i = 0; i < 2 * IDS; i++)
+		LAW(!slot_cookie[i] && !workers.slot_taken[i]);
+	for (int id = SHARED; id < SERVICES; id++) {
+		const struct service *service = &workers.service[id];
+
+		LAW(!memcmp(&service->ring, &no_ring, sizeof(no_ring)));
+		LAW(!service->usage[0].provisional);
+		for (int i = 0; i < CS_MIN_BUCKETS; i++) {
+			for (int r = 0; r < CS_BUCKET_ROUTES; r++)
+				LAW(!cs_bucket_words(&service->table, i)[r]);
+		}
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct open_fds before = open_fds(), after;
+	struct input input = { data, size };
+
+	begin();
+	for (int step = 0; step < MOST_STEPS && input.left; step++)
+		run_step(&input);
+	end();
+	after = open_fds();
+	LAW(!memcmp(&before, &after, sizeof(before)));
+	return 0;
+}

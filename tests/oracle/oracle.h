@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel's side of the differential run: a data plane in a sandbox, a world of services,
+ * workers, routes and local addresses in its maps, packets through its programs.
+ */
+#ifndef CS_ORACLE_H
+#define CS_ORACLE_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/plane.h"
+
+#define SANDBOX "/mnt"
+#define PINS SANDBOX "/bpf/cidsteer"
+#define CONFIG SANDBOX "/cidsteer.conf"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define check(fact, ...)                                                                           \
+	do {                                                                                       \
+		if (fact)                                                                          \
+			break;                                                                     \
+		fprintf(stderr, "oracle: " __VA_ARGS__);                                           \
+		fputc('\n', stderr);                                                               \
+		exit(1);                                                                           \
+	} while (0)
+
+extern struct plane plane;
+
+/* Id of the last service; they begin at 1. */
+extern const __u32 world_services;
+
+/* Loads and pins a data plane with the listeners of all worlds. */
+void world_load(void);
+
+/*
+ * Makes all else that packets meet anew: settings, keys, rings, workers, routes, local addresses.
+ * The same seed, the same world.  Writes what a model has to know of it as JSON.
+ */
+void world_make(__u64 seed, FILE *out);
+
+/* Whether verdicts may drop from now on. */
+void world_lease(int valid);
+
+#endif

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "../siphash_reference.h"
+#include "core/quic.h"
+#include "oracle.h"
+
+#define ROUTES 48	  /* of each service */
+#define WORKERS 7	  /* of each service */
+#define PREFIXES 12	  /* that are local */
+#define SCATTERED 12	  /* local addresses */
+#define CROWDED 5	  /* more of them, which share a line of cs_locals */
+#define ELSEWHERE_NETNS 5 /* another namespace */
+
+/* Every way in which a listener can be found, or be missed. */
+static const char *const listeners[][3] = {
+	{ "[::]:4433", "10.0.0.7:4433", "[2001:db8::7]:4433" },
+	{ "10.0.0.8:4433" },
+	{ "[2001:db8::8]:4433" },
+	{ "[::]:4500" },
+	{ "0.0.0.0:4500" },
+	{ "0.0.0.0:4600" },
+	{ "[2001:db8::9]:4700" },
+	{ "10.0.0.9:4800", "[::]:443" },
+	{ "[::]:5001" },
+	{ "[::]:5002" },
+	{ "[::]:5003" },
+	{ "[::]:5004" },
+	{ "[::]:5005" },
+	{ "[::]:5006" },
+	{ "[::]:5007" },
+	{ "[::]:5008" },
+	{ "[::]:5009" },
+	{ "[::]:5010" },
+	{ "[::]:5011" },
+	{ "[::]:5012" },
+};
+const __u32 world_services = COUNT(listeners);
+
+static const char *const policies[] = { [CS_POLICY_HASH] = "hash",
+					[CS_POLICY_PASS] = "pass",
+					[CS_POLICY_DROP] = "drop",
+					[CS_POLICY_QUIC] = "quic" };
+static const char *const states[] = { [CS_WORKER_NONE] = "none",
+				      [CS_WORKER_WAITING] = "waiting",
+				      [CS_WORKER_ACTIVE] = "active",
+				      [CS_WORKER_DRAINING] = "draining",
+				      [CS_WORKER_DEAD] = "dead" };
+
+struct plane plane = PLANE_INIT;
+static struct cs_table table[COUNT(listeners) + 1];
+static struct cs_service service[COUNT(listeners) + 1];
+static __u16 worker[COUNT(listeners) + 1][WORKERS];
+static int locals, prefixes, lease;
+static __u32 netns;
+static __u64 seed;
+static FILE *out;
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static __u64 random_word(void)
+{
+	__u64 z = seed += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+/* 0 .. @bound - 1 */
+static __u32 below(__u32 bound)
+{
+	return (random_word() >> 32) * bound >> 32;
+}
+
+static int percent(__u32 chance)
+{
+	return below(100) < chance;
+}
+
+static void random_fill(void *to, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		((__u8 *)to)[i] = random_word();
+}
+
+static void print_hex(const void *bytes, size_t size)
+{
+	fputc('"', out);
+	for (size_t i = 0; i < size; i++)
+		fprintf(out, "%02x", ((const __u8 *)bytes)[i]);
+	fputc('"', out);
+}
+
+static const char *comma(int first)
+{
+	return first ? "" : ", ";
+}
+
+/* ---- loading -------------------------------------------------------------------------------- */
+
+static void write_config(void)
+{
+	FILE *file = fopen(CONFIG, "we");
+
+	check(file, "%s: %s", CONFIG, strerror(errno));
+	for (__u32 id = 1; id <= world_services; id++) {
+		fprintf(file, "service \"s%u\" { max_cids = 64 listen = {", id);
+		for (int i = 0; i < 3 && listeners[id - 1][i]; i++)
+			fprintf(file, "%s\"%s\"", comma(!i), listeners[id - 1][i]);
+		fprintf(file, "} }\n");
+	}
+	check(!fclose(file), "%s: %s", CONFIG, strerror(errno));
+}
+
+static int open_map(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), PINS "/%s", name);
+	fd = bpf_obj_get(path);
+	check(fd >= 0, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+void world_load(void)
+{
+	struct error error = { "" };
+	bool adopted, upgraded;
+	struct config *config;
+
+	write_config();
+	check(!config_read(CONFIG, &config, &error), "%s", error.line);
+	check(!plane_start(&plane, PINS, config, &adopted, &upgraded, &error), "%s", error.line);
+	free(config);
+	for (__u32 id = 1; id <= world_services; id++) {
+		char name[CS_NAME_SIZE];
+
+		snprintf(name, sizeof(name), "s%u", id);
+		check(!plane_service(&plane, id, &service[id]) && !strcmp(service[id].name, name),
+		      "service %u is not %s", id, name);
+		check(!plane_map_table(plane_table_fd(&plane, id), true, &table[id]), "table %u",
+		      id);
+	}
+	locals = open_map("cs_locals");
+	prefixes = open_map("cs_prefixes");
+	lease = open_map("cs_lease");
+	while (netns < CS_MAX_NETNS && plane.abi.netns_cookie[netns] != plane_netns_cookie())
+		netns++;
+	check(netns < CS_MAX_NETNS && netns != ELSEWHERE_NETNS, "the namespace is not in cs_abi");
+}
+
+void world_lease(int valid)
+{
+	struct cs_lease value = { 0 };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	value.until_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	if (valid)
+		value.until_ns += 3600 * 1000000000ULL;
+	check(!bpf_map_update_elem(lease, &(__u32){ 0 }, &value, BPF_ANY), "cs_lease");
+}
+
+/* ---- local addresses ------------------------------------------------------------------------ */
+
+static struct cs_local line[CS_LOCAL_LINES];
+static struct cs_prefix prefix[64];
+static __u32 prefix_count;
+
+static void random_address(__u8 ip[16])
+{
+	static const __u8 mapped[12] = { [10] = 0xff, 0xff };
+
+	random_fill(ip, 16);
+	if (percent(50))
+		memcpy(ip, mapped, sizeof(mapped));
+	else
+		memcpy(ip, "\x20\x01\x0d\xb8", 4);
+}
+
+static void add_prefix(__u32 of, const void *ip, __u32 bits)
+{
+	struct cs_prefix *key = &prefix[prefix_count++];
+
+	*key = (struct cs_prefix){ .len = 32 + bits, .netns = of };
+	memcpy(key->ip, ip, 16);
+	for (__u32 bit = bits; bit < 128; bit++)
+		key->ip[bit / 8] &= ~(0x80 >> bit % 8);
+	check(!bpf_map_update_elem(prefixes, key, &(__u32){ 1 }, BPF_ANY), "cs_prefixes: %s",
+	      strerror(errno));
+}
+
+static void add_local(const __u8 ip[16])
+{
+	struct cs_local *at;
+	__u64 words[2];
+	__u32 key;
+
+	memcpy(words, ip, 16);
+	key = cs_local_line(netns, words);
+	at = &line[key - netns * CS_LOCAL_LINES];
+	for (int i = 0; i < 4; i++) {
+		if (at->addr[i][0] || at->addr[i][1])
+			continue;
+		memcpy(at->addr[i], words, 16);
+		check(!bpf_map_update_elem(locals, &key, at, BPF_ANY), "cs_locals");
+		return;
+	}
+	add_prefix(netns, ip, 128);
+}
+
+/* One that another namespace has, in both maps. */
+static void add_elsewhere(const __u8 ip[16])
+{
+	struct cs_local other = {};
+	__u64 words[2];
+	__u32 key;
+
+	memcpy(words, ip, 16);
+	memcpy(other.addr[0], words, 16);
+	key = cs_local_line(ELSEWHERE_NETNS, words);
+	check(!bpf_map_update_elem(locals, &key, &other, BPF_ANY), "cs_locals");
+	add_prefix(ELSEWHERE_NETNS, ip, 128);
+}
+
+static void forget_locals(void)
+{
+	static const struct cs_local none;
+
+	for (__u32 i = 0; i < CS_LOCAL_LINES; i++) {
+		__u32 key = netns * CS_LOCAL_LINES + i;
+
+		if (line[i].addr[0][0] || line[i].addr[0][1])
+			check(!bpf_map_update_elem(locals, &key, &none, BPF_ANY), "cs_locals");
+	}
+	memset(line, 0, sizeof(line));
+	while (prefix_count)
+		bpf_map_delete_elem(prefixes, &prefix[--prefix_count]);
+}
+
+static void print_address(const __u8 ip[16], int first)
+{
+	fputs(comma(first), out);
+	print_hex(ip, 16);
+}
+
+/* Alone in their lines, and so many in one line that the last has no room there. */
+static void make_addresses(void)
+{
+	__u8 ip[16], first[16];
+	__u64 words[2];
+
+	fprintf(out, "\"locals\": [");
+	for (int i = 0; i < SCATTERED + CROWDED; i++) {
+		do {
+			random_address(ip);
+			memcpy(words, ip, 16);
+		} while (i > SCATTERED &&
+			 cs_local_line(netns, words) != cs_local_line(netns, (__u64 *)first));
+		if (i == SCATTERED)
+			memcpy(first, ip, 16);
+		add_local(ip);
+		print_address(ip, !i);
+	}
+	fprintf(out, "],\n\"elsewhere\": [");
+	for (int i = 0; i < 8; i++) {
+		random_address(ip);
+		add_elsewhere(ip);
+		print_address(ip, !i);
+	}
+	fprintf(out, "],\n");
+}
+
+/* Of all lengths; every second lies in the one before. */
+static void make_prefixes(void)
+{
+	__u32 bits = 0, begin, ours = 0;
+	struct cs_ports ports;
+	__u8 ip[16];
+
+	fprintf(out, "\"prefixes\": [");
+	for (int i = 0; i < PREFIXES; i++) {
+		if (!(i % 2))
+			random_address(ip);
+		begin = ip[0] ? 8 : 96 + 4;
+		if (i % 2 && bits > begin)
+			begin = bits;
+		bits = begin + below(128 - begin + 1);
+		add_prefix(netns, ip, bits);
+		fprintf(out, "%s[", comma(!i));
+		print_hex(ip, 16);
+		fprintf(out, ", %u]", bits);
+	}
+	fprintf(out, "],\n");
+	for (__u32 i = 0; i < prefix_count; i++)
+		ours += prefix[i].netns == netns;
+	check(!bpf_map_lookup_elem(plane.map[PLANE_PORTS], &netns, &ports), "cs_ports");
+	ports.prefixes = ours;
+	check(!bpf_map_update_elem(plane.map[PLANE_PORTS], &netns, &ports, BPF_ANY), "cs_ports");
+}
+
+/* ---- services ------------------------------------------------------------------------------- */
+
+static void set_worker(__u32 id, __u8 state, __u16 of)
+{
+	struct cs_worker value = { .state = state, .service = of, .index = below(CS_MAX_SOCKETS) };
+
+	check(!bpf_map_update_elem(plane.map[PLANE_WORKERS], &id, &value, BPF_ANY), "cs_workers");
+}
+
+static int is_worker(__u16 id)
+{
+	for (__u32 i = 1; i <= world_services; i++) {
+		for (int k = 0; k < WORKERS; k++) {
+			if (worker[i][k] == id)
+				return 1;
+		}
+	}
+	return 0;
+}
+
+static void make_workers(void)
+{
+	static const __u8 usual[WORKERS] = { CS_WORKER_ACTIVE,	 CS_WORKER_ACTIVE,
+					     CS_WORKER_ACTIVE,	 CS_WORKER_WAITING,
+					     CS_WORKER_DRAINING, CS_WORKER_DEAD,
+					     CS_WORKER_NONE };
+
+	for (__u32 i = 0; i < (world_services + 1) * WORKERS; i++) {
+		__u16 *id = &worker[i / WORKERS][i % WORKERS];
+
+		set_worker(*id, CS_WORKER_NONE, 0);
+		*id = 0;
+	}
+	fprintf(out, "\"workers\": {");
+	for (__u32 i = 0; i < world_services * WORKERS; i++) {
+		__u32 of = 1 + i / WORKERS, state = usual[i % WORKERS];
+		__u16 id = !i ? CS_MAX_WORKERS - 1 : 0;
+
+		while (!id || is_worker(id))
+			id = below(CS_MAX_WORKERS);
+		worker[of][i % WORKERS] = id;
+		set_worker(id, state, of);
+		fprintf(out, "%s\"%u\": [%u, \"%s\"]", comma(!i), id, of, states[state]);
+	}
+	fprintf(out, "},\n");
+}
+
+/* Mostly a worker that is there. */
+static __u16 some_worker(__u32 of, __u32 sane)
+{
+	if (percent(sane))
+		return worker[of][below(5)];
+	if (percent(60))
+		return worker[of][5 + below(2)];
+	return worker[1 + below(world_services)][below(WORKERS)];
+}
+
+/* All workers, some gaps, or nobody; numbers that are nobody's too. */
+static void make_ring(__u32 of)
+{
+	__u32 kind = below(10), sane = kind < 6 ? 100 : 80;
+	struct cs_ring ring = {};
+
+	for (int i = 0; i < CS_RING_SIZE && kind; i++) {
+		ring.worker[i] = some_worker(of, sane);
+		if (kind > 6 && percent(20))
+			ring.worker[i] = percent(50) ? 0 : CS_MAX_WORKERS + below(CS_MAX_WORKERS);
+	}
+	check(!bpf_map_update_elem(plane.map[PLANE_RING], &of, &ring, BPF_ANY), "cs_ring");
+	fprintf(out, "\"ring\": [");
+	for (int i = 0; i < CS_RING_SIZE; i++)
+		fprintf(out, "%s%u", i ? "," : "", ring.worker[i]);
+	fprintf(out, "]");
+}
+
+static void make_service(__u32 id)
+{
+	static const __u8 usual[] = { 0, 1, 4, 8, 8, 8, 16, 19, 20, 20 };
+	struct cs_service *to = &service[id];
+
+	random_fill(to->key, sizeof(to->key));
+	to->used = !percent(8);
+	to->cid_len = percent(70) ? usual[below(COUNT(usual))] : below(CS_MAX_CID + 1);
+	to->unknown_cid = below(3);
+	to->malformed = below(3);
+	to->not_quic = below(4);
+	to->small_initial = percent(50) ? CS_POLICY_DROP : CS_POLICY_HASH;
+	check(!bpf_map_update_elem(plane.map[PLANE_SERVICES], &id, to, BPF_ANY), "cs_services");
+	fprintf(out, "\"%u\": {\"there\": %s, \"key\": ", id, to->used ? "true" : "false");
+	print_hex(to->key, sizeof(to->key));
+	fprintf(out,
+		", \"cid_length\": %u, \"unknown_cid\": \"%s\", \"malformed\": \"%s\", "
+		"\"not_quic\": \"%s\", \"small_initial\": \"%s\", ",
+		to->cid_len, policies[to->unknown_cid], policies[to->malformed],
+		policies[to->not_quic], to->small_initial == CS_POLICY_DROP ? "drop" : "count");
+	make_ring(id);
+	fprintf(out, "}");
+}
+
+/* As long as a short header's ID, or of any length; the tag is the reference's, not the core's. */
+static void make_routes(__u32 of, int first)
+{
+	__u8 key[16], cid[CS_MAX_CID];
+
+	memcpy(key, service[of].key, sizeof(key));
+	memset(table[of].buckets, 0, (table[of].mask + 1) * sizeof(struct cs_bucket));
+	for (int i = 0; i < ROUTES; i++) {
+		__u32 len = service[of].cid_len, to = some_worker(of, 60);
+
+		if (!len || percent(30))
+			len = 1 + below(CS_MAX_CID);
+		random_fill(cid, len);
+		if (cs_table_insert(&table[of], siphash_reference(1, 3, key, cid, len) >> 16, to,
+				    CS_BUCKET_ROUTES))
+			continue; /* there already, one of one byte */
+		fprintf(out, "%s[%u, ", comma(first && !i), of);
+		print_hex(cid, len);
+		fprintf(out, ", %u]", to);
+	}
+}
+
+/* ---- what never changes --------------------------------------------------------------------- */
+
+static void print_names(void)
+{
+#define CS_COUNTER(name, group, text)                                                              \
+	fprintf(out, "%s[\"" #name "\", \"" #group "\"]", comma(CS_C_##name == 0));
+	fprintf(out, "\"counters\": [");
+#include "core/counters.def"
+#undef CS_COUNTER
+	fprintf(out,
+		"],\n\"types\": {\"%u\": \"none\", \"%u\": \"initial\", \"%u\": \"0-rtt\", "
+		"\"%u\": \"handshake\", \"%u\": \"retry\"},\n",
+		CS_TYPE_NONE, CS_TYPE_INITIAL, CS_TYPE_0RTT, CS_TYPE_HANDSHAKE, CS_TYPE_RETRY);
+	fprintf(out, "\"forms\": {\"%u\": \"short\", \"%u\": \"long\"},\n", CS_FORM_SHORT,
+		CS_FORM_LONG);
+}
+
+static void print_listeners(void)
+{
+	struct cs_listener listener;
+	struct cs_addr addr;
+	const char *text;
+
+	fprintf(out, "\"listeners\": [");
+	for (__u32 i = 0; i < world_services * 3; i++) {
+		text = listeners[i / 3][i % 3];
+		if (!text)
+			continue;
+		check(!address_parse(text, &addr), "%s", text);
+		addr.netns = netns;
+		check(!bpf_map_lookup_elem(plane.map[PLANE_ADDRS], &addr, &listener) &&
+			      listener.service == i / 3 + 1,
+		      "%s is not in cs_addrs", text);
+		fprintf(out, "%s[\"%s\", %u, %u]", comma(!i), text, listener.service,
+			listener.listener);
+	}
+	fprintf(out, "],\n");
+}
+
+void world_make(__u64 from, FILE *to)
+{
+	seed = from;
+	out = to;
+	fprintf(out, "{");
+	print_names();
+	print_listeners();
+	forget_locals();
+	make_addresses();
+	make_prefixes();
+	make_workers();
+	fprintf(out, "\"services\": {");
+	for (__u32 id = 1; id <= world_services; id++) {
+		fputs(comma(id == 1), out);
+		make_service(id);
+	}
+	fprintf(out, "},\n\"routes\": [");
+	for (__u32 id = 1; id <= world_services; id++)
+		make_routes(id, id == 1);
+	fprintf(out, "]}\n");
+}
