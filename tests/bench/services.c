@@ -85,7 +85,7 @@ static void daemon_exec(void)
 	for (int i = 0; i < 2 && strrchr(self, '/'); i++)
 		*strrchr(self, '/') = '\0';
 	snprintf(path, sizeof(path), "%s%s", given ? given : self, given ? "" : "/cidsteerd");
-	check(freopen(DAEMON_LOG, "we", stderr), "log: %s", strerror(errno));
+	check(freopen(DAEMON_LOG, "w", stderr), "log: %s", strerror(errno));
 	dup2(2, 1);
 	execl(path, path, "--config", CONFIG, "--control", CONTROL, "--bpffs", PINS, NULL);
 	_exit(127);
@@ -127,7 +127,7 @@ void services_start(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		daemon_exec();
 	}
-	for (int i = 0; access(CONTROL, F_OK); i++) {
+	for (int i = 0; !strstr(last_log(), ": ready at "); i++) {
 		check(i < 1000 && !waitpid(daemon, NULL, WNOHANG), "cidsteerd: %s", last_log());
 		nanosleep(&nap, NULL);
 	}
