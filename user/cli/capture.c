@@ -166,9 +166,9 @@ static int find_packet(pcap_t *pcap, const char *path, unsigned long number,
 		result = pcap_next_ex(pcap, header, bytes);
 		seen += result == 1;
 	}
-	if (result == 1 && *header) /* a packet 0 there is not */
+	if (result == 1)
 		return 0;
-	if (result != 1 && result != PCAP_ERROR_BREAK)
+	if (result != PCAP_ERROR_BREAK)
 		return error_set(error, -EINVAL, "%s: packet %lu: %s", path, seen + 1,
 				 pcap_geterr(pcap));
 	return error_set(error, -ENOENT, "%s: there is no packet %lu: the file has %s %s", path,
@@ -191,8 +191,8 @@ static int read_packet(const char *path, unsigned long number, struct frame *fra
 	if (!link)
 		return -EPROTO;
 	err = find_packet(pcap, path, number, &header, &bytes, error);
-	if (err)
-		return err;
+	if (err || !header)
+		return err ? err : -ENOENT;
 	err = take_packet(link, header, bytes, frame, &why);
 	if (err)
 		return error_set(error, err, "%s: packet %lu: %s", path, number, why.line);
