@@ -541,6 +541,47 @@ is "JSON: an ID of a worker that is gone" "$(field \
 like "a packet to it" "$(explain --pcap ethernet.pcap | tail -3 | xargs -d '\n')" \
 	"^in the table: worker 1, which is gone ring bucket [0-9,]+ of 4,096, of its 4-tuple: worker 2, active reason dead_worker; XDP passes, sk_reuseport picks the socket of worker 2$"
 
+# ---- policies -------------------------------------------------------------------------------
+sed -i '/"10.9.1.1:444"/a unknown_cid = "drop" malformed = "pass" not_quic = "drop" small_initial = "drop"' "$CONFIG"
+check "policies" start_daemon
+stop_daemon KILL # who would renew the lease
+
+# last FORM CID: the decision about a datagram to h3, from the header on.
+last()
+{
+	explain --hex "$(send - --to 10.9.1.1:443 --from 127.0.0.1:7000 --form "$1" --print "$2")" |
+		tail -n +5 | sed 's/ring bucket [0-9,]* of/ring bucket N of/' | xargs -d '\n'
+}
+
+# dropped CLAIM FORM STEPS REASON AS: what is to be dropped, with the lease and past it.
+dropped()
+{
+	local by_worker2="sk_reuseport picks the socket of worker 2"
+
+	lease 3600
+	is "$1: it is dropped" "$(last "$2" 0102030405060708)" \
+		"$3 reason $4; XDP drops it, as $5; without XDP, $by_worker2"
+	is "$1: JSON says so" "$(field '(j["xdp"], j["drop"], j["worker"])' --hex \
+		"$(send - --to 10.9.1.1:443 --from 127.0.0.1:7000 --form "$2" --print 0102030405060708)")" \
+		"('drop', '$5', 2)"
+	lease -1
+	is "$1: without the lease it passes" "$(last "$2" 0102030405060708)" \
+		"$3 reason $4; XDP would drop it, as $5, if it had the daemon's lease: it passes, $by_worker2"
+}
+by_ring="ring bucket N of 4,096, of its"
+dropped "an unknown ID" short \
+	"short header, DCID 0102030405060708 (8) not in the table $by_ring 4-tuple: worker 2, active" \
+	unknown_cid dropped_unknown
+dropped "a small Initial" initial \
+	"long header, QUIC v1, Initial, DCID 0102030405060708 (8) an Initial in a datagram below 1200 bytes not in the table $by_ring DCID: worker 2, active" \
+	by_ring dropped_initial
+dropped "what is not QUIC" short-fixed0 \
+	"the fixed bit is 0, as in STUN, DTLS, RTP: by the policy not_quic $by_ring 4-tuple: worker 2, active" \
+	not_quic dropped_not_quic
+malformed="too short for its header, or QUIC v1 or v2 with a DCID above 20 bytes: by the policy malformed"
+is "malformed, left to the kernel" "$(last cut 0102030405060708)" \
+	"$malformed nobody is chosen: the policy is \"pass\" reason malformed; XDP passes, sk_reuseport leaves it to the kernel's own hash"
+
 is "no counter has moved" "$(cidsteer counters | grep -c seen)" 0
 stop_worker b
 check "unload" cidsteer unload --force

@@ -152,19 +152,6 @@ for service in one two three four; do
 done
 check "before anything else: $(xargs -n1 <<<"${ports[*]}" | wc -l) ports are found, and all is counted" agrees
 
-# lease SECONDS: it ends so long from now; less than 0: it has ended.
-lease()
-{
-	local bytes
-
-	bytes=$("$PYTHON" -c '
-import struct, sys, time
-until = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(sys.argv[1]) * 10**9
-print(*struct.pack("<Q", until))' "$1")
-	# shellcheck disable=SC2086 # words
-	bpftool map update pinned "$BPFFS/cs_lease" key 0 0 0 0 value $bytes || bail "cs_lease"
-}
-
 # ---- the table --------------------------------------------------------------------------------
 N=25
 UNKNOWN=eeeeeeeeeeeeeeee

@@ -362,6 +362,19 @@ counter()
 		END { print value + 0 }'
 }
 
+# lease SECONDS: it ends so long from now; less than 0: it has ended.  Only while no daemon runs.
+lease()
+{
+	local bytes
+
+	bytes=$("$PYTHON" -c '
+import struct, sys, time
+until = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(sys.argv[1]) * 10**9
+print(*struct.pack("<Q", until))' "$1")
+	# shellcheck disable=SC2086 # words
+	bpftool map update pinned "$BPFFS/cs_lease" key 0 0 0 0 value $bytes || bail "cs_lease"
+}
+
 # Counters that stand beside a verdict.
 NOTES=$(sed -n 's/^CS_COUNTER(\([a-z_]*\), *note,.*/\1/p' "$TOP/include/core/counters.def" | xargs)
 

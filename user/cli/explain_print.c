@@ -215,8 +215,10 @@ static void print_ring(const struct explanation *ex)
 	const struct cs_verdict *verdict = &ex->verdict;
 
 	if (verdict->reason != CS_C_no_worker && !is_by_ring(ex)) {
-		if (!verdict->worker)
+		if (verdict->reason == CS_C_no_service)
 			printf("%s\n", reasons[verdict->reason].text);
+		else if (!verdict->worker)
+			printf("nobody is chosen: the policy is \"pass\"\n");
 		return;
 	}
 	if (ex->any_client && verdict->worker) {
@@ -268,7 +270,7 @@ static void print_reason(const struct explanation *ex)
 	if (ex->dropped)
 		printf("drops it, as %s; without XDP", reasons[drop].name);
 	else if (drop)
-		printf("would drop it, as %s, but no daemon renews the lease: it passes",
+		printf("would drop it, as %s, if it had the daemon's lease: it passes",
 		       reasons[drop].name);
 	else
 		printf("passes");
