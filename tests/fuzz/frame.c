@@ -68,13 +68,6 @@ static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
 		check_agreement(frame, &datagram, listener, &verdict);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	hooks_init();
-	return 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = { data, size };

@@ -354,10 +354,11 @@ static void add_listener(const char *text, __u16 service, __u8 position, int dua
 		line->any[1] = listener;
 }
 
-static void hooks_init(void)
+int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	long page = sysconf(_SC_PAGESIZE);
 
+	(void)argc, (void)argv;
 	low = mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	LAW(low != MAP_FAILED && !mprotect(low + ROOM, page, PROT_NONE));
@@ -375,6 +376,7 @@ static void hooks_init(void)
 	add_listener("[::]:448", PLAIN, 0, 1);
 	add_prefix("198.51.100.0:1", 96 + 24);
 	add_prefix("[2001:db8:1::]:1", 64);
+	return 0;
 }
 
 /* ---- running ------------------------------------------------------------------------------- */

@@ -31,13 +31,6 @@ static void try_payload(const struct bytes *datagram, __u32 linear, __u8 flags)
 	LAW(!memcmp(&cut, &verdict, sizeof(cut)));
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	hooks_init();
-	return 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = { data, size };
