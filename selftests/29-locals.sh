@@ -387,7 +387,7 @@ no_lease()
 	! lease_is_valid
 }
 
-# dropped: "dropped NUMBER, not NUMBER" of 100 packets with an ID that nobody has issued.
+# unknown: "dropped NUMBER, not NUMBER" of 100 packets with an ID that nobody has issued.
 unknown()
 {
 	local dropped not

@@ -321,8 +321,8 @@ is "sysctls" "$(of_report 'r["sysctls"]["net.core.rmem_max"]')" \
 in_ns server sysctl -q -w net.ipv4.ip_forward=1
 is "as they are now" "$(of_report 'r["sysctls"]["net.ipv4.ip_forward"]')" 1
 is "services with their settings" \
-	"$(of_report '[s["unknown_cid"] for s in r["services"]], r["services"][2]["shared_table"]')" \
-	"['hash', 'drop', 'hash', 'hash'] False"
+	"$(of_report '[(s["unknown_cid"], s["malformed"], s["not_quic"], s["small_initial"]) for s in r["services"][:2]], r["services"][2]["shared_table"]')" \
+	"[('hash', 'hash', 'quic', 'count'), ('drop', 'hash', 'quic', 'drop')] False"
 is "workers and counters as their commands say" \
 	"$(of_report '[len(r["workers"]), len(r["counters"])]')" \
 	"$(for what in workers counters; do

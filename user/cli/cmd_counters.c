@@ -4,17 +4,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/names.h"
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/view.h"
-
-static const struct {
-	const char *name, *text;
-} counters[CS_COUNTERS] = {
-#define CS_COUNTER(name, group, text) [CS_C_##name] = { #name, text },
-#include "core/counters.def"
-#undef CS_COUNTER
-};
 
 static const char *const hooks[CS_HOOKS] = {
 	[CS_HOOK_XDP] = "xdp",
@@ -44,9 +37,9 @@ static void add_rows(struct table *table, const char *hook, const char *service,
 			continue;
 		table_add(table, hook);
 		table_add(table, service);
-		table_add(table, counters[i].name);
+		table_add(table, counter_names[i].name);
 		table_add(table, NUMBER(value));
-		table_add(table, counters[i].text);
+		table_add(table, counter_names[i].text);
 	}
 }
 
@@ -57,7 +50,8 @@ static json_t *line_json(const char *hook, const char *service, __u32 id,
 				 id);
 
 	for (int i = 0; i < CS_COUNTERS && line; i++)
-		json_object_set_new(line, counters[i].name, json_integer(((const __u64 *)sum)[i]));
+		json_object_set_new(line, counter_names[i].name,
+				    json_integer(((const __u64 *)sum)[i]));
 	return line;
 }
 

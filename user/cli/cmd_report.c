@@ -17,6 +17,7 @@
 #include "cli/record.h"
 #include "cli/report.h"
 #include "common/cleanup.h"
+#include "dataplane/config.h"
 #include "dataplane/watch.h"
 
 static const char *const sysctls[] = {
@@ -86,18 +87,6 @@ static json_t *sysctls_json(void)
 	return json;
 }
 
-static const char *policy(__u8 policy)
-{
-	static const char *const policies[] = {
-		[CS_POLICY_HASH] = "hash",
-		[CS_POLICY_PASS] = "pass",
-		[CS_POLICY_DROP] = "drop",
-		[CS_POLICY_QUIC] = "quic",
-	};
-
-	return policy <= CS_POLICY_QUIC ? policies[policy] : "?";
-}
-
 /* Members by name: so that a secret that comes to struct cs_service later is not printed. */
 static json_t *services_json(const struct view *view)
 {
@@ -108,15 +97,17 @@ static json_t *services_json(const struct view *view)
 		const struct cs_service *settings = &service->settings;
 
 		json_array_append_new(
-			list, json_pack("{s:i, s:s, s:i, s:i, s:I, s:b, s:i, s:s, s:s, s:s, s:s}",
-					"id", service->id, "name", service->name, "cid_length",
-					settings->cid_len, "listeners", service->listeners,
-					"max_cids", (json_int_t)settings->max_cids, "shared_table",
-					settings->shared_table, "generation", settings->generation,
-					"unknown_cid", policy(settings->unknown_cid), "malformed",
-					policy(settings->malformed), "not_quic",
-					policy(settings->not_quic), "small_initial",
-					policy(settings->small_initial)));
+			list,
+			json_pack("{s:i, s:s, s:i, s:i, s:I, s:b, s:i, s:s, s:s, s:s, s:s}", "id",
+				  service->id, "name", service->name, "cid_length",
+				  settings->cid_len, "listeners", service->listeners, "max_cids",
+				  (json_int_t)settings->max_cids, "shared_table",
+				  settings->shared_table, "generation", settings->generation,
+				  "unknown_cid",
+				  config_policy("unknown_cid", settings->unknown_cid), "malformed",
+				  config_policy("malformed", settings->malformed), "not_quic",
+				  config_policy("not_quic", settings->not_quic), "small_initial",
+				  config_policy("small_initial", settings->small_initial)));
 	}
 	return list;
 }

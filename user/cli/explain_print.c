@@ -5,23 +5,8 @@
 #include <string.h>
 
 #include "cli/explain.h"
+#include "cli/names.h"
 #include "cli/output.h"
-#include "core/quic.h"
-
-static const struct {
-	const char *name, *text;
-} reasons[CS_COUNTERS] = {
-#define CS_COUNTER(name, group, text) [CS_C_##name] = { #name, text },
-#include "core/counters.def"
-#undef CS_COUNTER
-};
-
-static const char *const types[] = {
-	[CS_TYPE_INITIAL] = "Initial",
-	[CS_TYPE_0RTT] = "0-RTT",
-	[CS_TYPE_HANDSHAKE] = "Handshake",
-	[CS_TYPE_RETRY] = "Retry",
-};
 
 static const char *const fragments[] = {
 	[FRAGMENT_NONE] = "not a fragment",
@@ -161,7 +146,7 @@ static void print_unread(const struct explanation *ex)
 	else if (reason == CS_C_by_tuple)
 		printf("the service's connection IDs are empty\n");
 	else
-		printf("%s\n", reasons[reason].text);
+		printf("%s\n", counter_names[reason].text);
 }
 
 static void print_header(const struct explanation *ex)
@@ -174,7 +159,7 @@ static void print_header(const struct explanation *ex)
 	}
 	if (verdict->form == CS_FORM_LONG)
 		printf("long header, %s%s%s", ex->version, verdict->type ? ", " : "",
-		       verdict->type ? types[verdict->type] : "");
+		       verdict->type ? packet_types[verdict->type] : "");
 	else
 		printf("short header");
 	if (verdict->dcid_len)
@@ -183,7 +168,7 @@ static void print_header(const struct explanation *ex)
 	else
 		printf(", empty DCID\n");
 	if (verdict->small)
-		printf("%s\n", reasons[CS_C_small_initial].text);
+		printf("%s\n", counter_names[CS_C_small_initial].text);
 }
 
 static void print_table(const struct explanation *ex)
@@ -216,7 +201,7 @@ static void print_ring(const struct explanation *ex)
 
 	if (verdict->reason != CS_C_no_worker && !is_by_ring(ex)) {
 		if (verdict->reason == CS_C_no_service)
-			printf("%s\n", reasons[verdict->reason].text);
+			printf("%s\n", counter_names[verdict->reason].text);
 		else if (!verdict->worker)
 			printf("nobody is chosen: the policy is \"pass\"\n");
 		return;
@@ -266,12 +251,12 @@ static void print_reason(const struct explanation *ex)
 {
 	__u32 drop = ex->verdict.drop;
 
-	printf("reason %s; XDP ", reasons[ex->verdict.reason].name);
+	printf("reason %s; XDP ", counter_names[ex->verdict.reason].name);
 	if (ex->dropped)
-		printf("drops it, as %s; without XDP", reasons[drop].name);
+		printf("drops it, as %s; without XDP", counter_names[drop].name);
 	else if (drop)
 		printf("would drop it, as %s, if it had the daemon's lease: it passes",
-		       reasons[drop].name);
+		       counter_names[drop].name);
 	else
 		printf("passes");
 }
@@ -293,7 +278,7 @@ void explain_print(const struct explanation *ex, const struct explanation *behin
 		return;
 	}
 	if (!behind) {
-		printf("%s\n", reasons[ex->verdict.reason].text);
+		printf("%s\n", counter_names[ex->verdict.reason].text);
 		print_reason(ex);
 		putchar('\n');
 		return;
@@ -302,7 +287,7 @@ void explain_print(const struct explanation *ex, const struct explanation *behin
 	printf("; then, if the stack delivers it:\n");
 	explain_print_listener(behind->service, behind->listener);
 	print_steps(behind);
-	printf("reason %s; ", reasons[behind->verdict.reason].name);
+	printf("reason %s; ", counter_names[behind->verdict.reason].name);
 	print_socket(behind);
 }
 
@@ -360,7 +345,7 @@ static void json_put_header(json_t *json, const struct explanation *ex)
 	if (ex->version)
 		json_object_set_new(json, "version", json_integer(verdict->version));
 	if (verdict->type)
-		json_object_set_new(json, "type", json_string(types[verdict->type]));
+		json_object_set_new(json, "type", json_string(packet_types[verdict->type]));
 }
 
 static void json_put_ring(json_t *json, const struct explanation *ex)
@@ -377,8 +362,8 @@ static json_t *json_decision(const struct explanation *ex)
 	bool of_nobody = ex->any_client && is_by_ring(ex);
 	__u32 worker = of_nobody ? 0 : verdict->worker;
 	json_t *json = json_pack("{s:s, s:s, s:s?, s:s?, s:i}", "reason",
-				 reasons[verdict->reason].name, "meaning",
-				 reasons[verdict->reason].text, "service",
+				 counter_names[verdict->reason].name, "meaning",
+				 counter_names[verdict->reason].text, "service",
 				 ex->service ? ex->service->name : NULL, "listener",
 				 ex->listener ? ex->listener->text : NULL, "worker", worker);
 
@@ -390,7 +375,7 @@ static json_t *json_decision(const struct explanation *ex)
 							"wildcard" :
 							"exact"));
 	if (verdict->drop)
-		json_object_set_new(json, "drop", json_string(reasons[verdict->drop].name));
+		json_object_set_new(json, "drop", json_string(counter_names[verdict->drop].name));
 	json_object_set_new(json, "small_initial", json_boolean(verdict->small));
 	json_object_set_new(json, "table_worker", json_integer(verdict->routed));
 	if (!of_nobody)

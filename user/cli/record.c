@@ -3,17 +3,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/names.h"
 #include "cli/output.h"
 #include "cli/record.h"
-#include "core/quic.h"
-
-static const struct {
-	const char *name, *group;
-} reasons[CS_COUNTERS] = {
-#define CS_COUNTER(name, group, text) [CS_C_##name] = { #name, #group },
-#include "core/counters.def"
-#undef CS_COUNTER
-};
 
 static const char *const kinds[CS_KINDS] = {
 	[CS_KIND_MALFORMED] = "malformed",
@@ -31,13 +23,6 @@ static const char *const hooks[] = {
 	[CS_HOOK_NONE] = "worker",
 };
 
-static const char *const types[] = {
-	[CS_TYPE_INITIAL] = "Initial",
-	[CS_TYPE_0RTT] = "0-RTT",
-	[CS_TYPE_HANDSHAKE] = "Handshake",
-	[CS_TYPE_RETRY] = "Retry",
-};
-
 /* What a record says, checked: it comes out of a map. */
 struct words {
 	char time[48];
@@ -48,14 +33,15 @@ struct words {
 
 const char *record_reason(__u32 reason)
 {
-	return reason < CS_COUNTERS ? reasons[reason].name : "?";
+	return reason < CS_COUNTERS ? counter_names[reason].name : "?";
 }
 
 __u32 record_find_reason(const char *name, size_t len)
 {
 	for (__u32 i = 0; i < CS_COUNTERS; i++) {
-		if (!strcmp(reasons[i].group, "verdict") && strlen(reasons[i].name) == len &&
-		    !memcmp(reasons[i].name, name, len))
+		if (!strcmp(counter_names[i].group, "verdict") &&
+		    strlen(counter_names[i].name) == len &&
+		    !memcmp(counter_names[i].name, name, len))
 			return i;
 	}
 	return 0;
@@ -128,7 +114,7 @@ static void put_words(const struct view *view, const struct cs_record *record, s
 	if (record->hook != CS_HOOK_NONE && has_header(verdict))
 		words->header = verdict->form == CS_FORM_LONG ? "long" : "short";
 	if (verdict->type && verdict->type <= CS_TYPE_RETRY)
-		words->type = types[verdict->type];
+		words->type = packet_types[verdict->type];
 	if (verdict->dcid_len && verdict->dcid_len <= CS_MAX_CID)
 		words->dcid = hex_print(words->dcid_text, verdict->dcid, verdict->dcid_len);
 	print_end(record->saddr, record->sport, words->from);

@@ -17,11 +17,6 @@
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
 #define MAX_DRAIN_SECONDS (365L * 24 * 3600)
-/* What a service says of packets that have no route; by CS_POLICY_*. */
-#define POLICIES (CS_POLICY_QUIC + 1)
-static const char *const policies[POLICIES] = { "hash", "pass", "drop" };
-static const char *const not_quic_policies[POLICIES] = { "hash", "pass", "drop", "quic" };
-static const char *const initial_policies[POLICIES] = { "count", NULL, "drop" };
 #define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
 /*
@@ -186,6 +181,12 @@ static int check_drain_seconds(cfg_t *cfg, cfg_opt_t *opt)
 	return check_range(cfg, opt, 0, MAX_DRAIN_SECONDS);
 }
 
+/* What a service says of packets that have no route; by CS_POLICY_*. */
+#define POLICIES (CS_POLICY_QUIC + 1)
+static const char *const policies[POLICIES] = { "hash", "pass", "drop" };
+static const char *const not_quic_policies[POLICIES] = { "hash", "pass", "drop", "quic" };
+static const char *const initial_policies[POLICIES] = { "count", NULL, "drop" };
+
 static const struct policy_row {
 	const char *option;
 	const char *const *words; /* by CS_POLICY_* */
@@ -196,18 +197,31 @@ static const struct policy_row {
 	{ "not_quic", not_quic_policies, "\"quic\", \"hash\", \"pass\" or \"drop\"" },
 	{ "small_initial", initial_policies, "\"count\" or \"drop\"" },
 };
-#define POLICY_ROWS (sizeof(policy_rows) / sizeof(policy_rows[0]))
+
+static const struct policy_row *find_row(const char *option)
+{
+	const struct policy_row *row = policy_rows;
+
+	while (strcmp(row->option, option)) /* it is one of them */
+		row++;
+	return row;
+}
+
+const char *config_policy(const char *option, __u8 policy)
+{
+	const char *word = policy < POLICIES ? find_row(option)->words[policy] : NULL;
+
+	return word ? word : "?";
+}
 
 /* Returns CS_POLICY_*, or -ENOENT. */
 static int find_policy(const char *option, const char *word)
 {
-	for (size_t row = 0; row < POLICY_ROWS; row++) {
-		if (strcmp(policy_rows[row].option, option))
-			continue;
-		for (int i = 0; i < POLICIES; i++) {
-			if (policy_rows[row].words[i] && !strcmp(policy_rows[row].words[i], word))
-				return i;
-		}
+	const struct policy_row *row = find_row(option);
+
+	for (int i = 0; i < POLICIES; i++) {
+		if (row->words[i] && !strcmp(row->words[i], word))
+			return i;
 	}
 	return -ENOENT;
 }
@@ -218,11 +232,8 @@ static int check_policy(cfg_t *cfg, cfg_opt_t *opt)
 
 	if (find_policy(cfg_opt_name(opt), word) >= 0)
 		return 0;
-	for (size_t row = 0; row < POLICY_ROWS; row++) {
-		if (!strcmp(policy_rows[row].option, cfg_opt_name(opt)))
-			cfg_error(cfg, "%s = \"%s\": not %s", cfg_opt_name(opt), word,
-				  policy_rows[row].list);
-	}
+	cfg_error(cfg, "%s = \"%s\": not %s", cfg_opt_name(opt), word,
+		  find_row(cfg_opt_name(opt))->list);
 	return -1;
 }
 

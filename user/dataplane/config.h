@@ -42,6 +42,9 @@ struct config {
  */
 int config_read(const char *path, struct config **config, struct error *error);
 
+/* What a policy of a service is called in the file, by option and CS_POLICY_*; "?": it is none. */
+const char *config_policy(const char *option, __u8 policy);
+
 /* 1 to 15 letters, digits, '-', '_' or '.': safe to print. */
 bool config_is_name(const char *name);
 
