@@ -152,8 +152,18 @@ $(B)/tests/oracle/run: $(call objs,$(wildcard tests/oracle/*.c) $(COMMON) $(PLAN
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
-unit: $(UNIT_TESTS) ## unit tests of the core (Criterion), without privilege
-	@set -e; for test in $^; do echo "# $$test"; $$test $(CRITERION); done
+# The programs for user space, which tell each basic block that they come to.
+$(B)/tests/path/path: tests/path/path.c tests/path/ignored $(wildcard tests/fuzz/*.[ch] tests/fuzz/bpf/*.h bpf/*.[ch]) \
+		$(COMMON)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CLANG) -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-strict-aliasing -O1 -fno-inline -g -Iinclude -Iuser \
+		-Itests/fuzz -Ibpf -fsanitize-coverage=trace-pc -fsanitize-coverage-ignorelist=tests/path/ignored \
+		$(filter %.c,$(filter-out tests/fuzz/% bpf/%,$^)) -o $@
+
+unit: $(UNIT_TESTS) $(B)/tests/path/path ## unit tests of the core (Criterion), without privilege
+	@set -e; for test in $(UNIT_TESTS); do echo "# $$test"; $$test $(CRITERION); done
+	@echo "# $(B)/tests/path/path"; $(B)/tests/path/path tests/fuzz/corpus/frame
 
 prog: all $(PROG_TESTS) ## packet tests in the kernel (BPF_PROG_TEST_RUN) and the control socket, as root
 	@set -e; for test in $(PROG_TESTS); do echo "# $$test"; $$test -j1 $(CRITERION); done

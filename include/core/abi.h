@@ -11,11 +11,11 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 3
+#define CS_LAYOUT 4
 
 /* Limits, and what happens at each. */
-#define CS_MAX_SERVICES 256	    /* with id 0, "no service": the configuration is refused */
-#define CS_MAX_LISTENERS 1024	    /* of all services: the configuration is refused */
+#define CS_MAX_SERVICES 257   /* ids 1..256; 0 is "no service": the configuration is refused */
+#define CS_MAX_LISTENERS 1024 /* of all services: the configuration is refused */
 #define CS_MAX_SERVICE_LISTENERS 16 /* of one service: the configuration is refused */
 #define CS_MAX_WORKERS 32768	    /* ids 1..32767, 15 bits: registering is refused */
 #define CS_MAX_SERVICE_WORKERS 1024 /* usage lines of one service, 0 is the departed: refused */

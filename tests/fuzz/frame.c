@@ -68,19 +68,35 @@ static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
 		check_agreement(frame, &datagram, listener, &verdict);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* An input, taken apart; @frame is the caller's to free.  Fails on what is no input of the corpus.
+ */
+static int read_frame(const uint8_t *data, size_t size, struct bytes *frame, __u32 *first,
+		      __u8 *flags)
 {
 	struct input input = { data, size };
-	__u8 flags = input_byte(&input);
-	__u32 first = input_u16(&input), zeros = input_u16(&input);
-	struct bytes frame = { .length = input.left + zeros };
+	__u32 zeros;
 
-	if (frame.length > ROOM)
-		return -1; /* no input of the corpus */
-	frame.byte = malloc(frame.length);
-	input_bytes(&input, frame.byte, frame.length);
-	if (!(flags & IS_CUT) || first > frame.length)
-		first = frame.length;
+	*flags = input_byte(&input);
+	*first = input_u16(&input);
+	zeros = input_u16(&input);
+	*frame = (struct bytes){ .length = input.left + zeros };
+	if (frame->length > ROOM)
+		return -1;
+	frame->byte = malloc(frame->length);
+	input_bytes(&input, frame->byte, frame->length);
+	if (!(*flags & IS_CUT) || *first > frame->length)
+		*first = frame->length;
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct bytes frame;
+	__u32 first;
+	__u8 flags;
+
+	if (read_frame(data, size, &frame, &first, &flags))
+		return -1;
 	set_lease(flags & HAS_LEASE);
 	try_frame(&frame, first, flags & HAS_LEASE);
 	free(frame.byte);

@@ -144,7 +144,7 @@ static struct inner inner[SERVICES];
 static struct {
 	struct cs_addr addr;
 	struct cs_listener listener;
-} exact[8];
+} exact[CS_MAX_ADDRS];
 static unsigned int exacts;
 
 static struct cs_prefix prefixes[4];
@@ -346,7 +346,6 @@ static void add_listener(const char *text, __u16 service, __u8 position, int dua
 		line->exact = 1;
 		exact[exacts].addr = addr;
 		exact[exacts++].listener = listener;
-		add_local(&addr);
 		return;
 	}
 	line->any[address_is_ipv4(&addr)] = listener;
@@ -354,28 +353,55 @@ static void add_listener(const char *text, __u16 service, __u8 position, int dua
 		line->any[1] = listener;
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+static const struct {
+	const char *addr;
+	__u16 service;
+	__u8 position;
+	int dual;
+} listeners[] = {
+	{ "192.0.2.1:443", PLAIN, 0, 0 }, { "[2001:db8::1]:443", PASSES, 1, 0 },
+	{ "[::]:443", DROPS, 0, 1 },	  { "0.0.0.0:444", DROPS, 0, 0 },
+	{ "[::]:445", BY_TUPLE, 0, 1 },	  { "[::]:446", GONE, 0, 1 },
+	{ "[::]:447", EMPTY, 0, 1 },	  { "[::]:448", PLAIN, 0, 1 },
+};
+
+/* Memory, and in it what is local. */
+static void begin_world(void)
 {
 	long page = sysconf(_SC_PAGESIZE);
+	struct cs_addr addr;
 
-	(void)argc, (void)argv;
 	low = mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	LAW(low != MAP_FAILED && !mprotect(low + ROOM, page, PROT_NONE));
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		arrays[i].value = calloc(arrays[i].entries, arrays[i].value_size);
-	for (__u32 id = 1; id < SERVICES; id++)
-		add_service(id);
-	add_listener("192.0.2.1:443", PLAIN, 0, 0);
-	add_listener("[2001:db8::1]:443", PASSES, 1, 0);
-	add_listener("[::]:443", DROPS, 0, 1);
-	add_listener("0.0.0.0:444", DROPS, 0, 0);
-	add_listener("[::]:445", BY_TUPLE, 0, 1);
-	add_listener("[::]:446", GONE, 0, 1);
-	add_listener("[::]:447", EMPTY, 0, 1);
-	add_listener("[::]:448", PLAIN, 0, 1);
+	for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
+		LAW(!address_parse(listeners[i].addr, &addr));
+		if (!address_is_wildcard(&addr))
+			add_local(&addr);
+	}
 	add_prefix("198.51.100.0:1", 96 + 24);
 	add_prefix("[2001:db8:1::]:1", 64);
+}
+
+/* A service with its workers, routes and listeners. */
+static void populate(__u32 id)
+{
+	add_service(id);
+	for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
+		if (listeners[i].service == id)
+			add_listener(listeners[i].addr, id, listeners[i].position,
+				     listeners[i].dual);
+	}
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc, (void)argv;
+	begin_world();
+	for (__u32 id = 1; id < SERVICES; id++)
+		populate(id);
 	return 0;
 }
 

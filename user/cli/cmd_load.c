@@ -72,8 +72,14 @@ static int sync_locals(const struct args *args, const struct plane *plane)
 	return result;
 }
 
+static void say_loaded(unsigned int loaded)
+{
+	fprintf(stderr, "cidsteer: load: the programs of %u listeners so far\n", loaded);
+}
+
 int cmd_load(const struct args *args)
 {
+	struct plane_progress progress = { .say = say_loaded };
 	_cleanup_free_ struct config *config = NULL;
 	struct said said = { args, CLI_DONE };
 	struct plane plane = PLANE_INIT;
@@ -82,6 +88,7 @@ int cmd_load(const struct args *args)
 
 	if (config_read(args->config, &config, &error))
 		return fail(args, "%s", error.line);
+	plane.progress = &progress;
 	if (plane_start(&plane, args->dir, config, &adopted, &upgraded, &error)) {
 		plane_close(&plane);
 		return fail(args, "%s", error.line);

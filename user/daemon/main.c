@@ -131,13 +131,25 @@ static void tell_manager(const struct daemon *daemon, const char *change)
 		   daemon->control_path, daemon->plane.dir);
 }
 
+/* A service manager waits for as long as it hears of progress (sd_notify(3)). */
+static void say_loaded(unsigned int loaded)
+{
+	log_line("loading: the programs of %u listeners so far", loaded);
+	sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%d\nSTATUS=loading: the programs of %u listeners so far",
+		   4 * PLANE_PROGRESS_SECONDS * 1000000, loaded);
+}
+
 /* The maps, and what this process knows of them; on failure both are as they were. */
 static int take_configuration(struct daemon *daemon, const struct config *config,
 			      struct error *error)
 {
+	struct plane_progress progress = { .say = say_loaded };
 	struct error unused;
-	int err = plane_reload(&daemon->plane, config, error);
+	int err;
 
+	daemon->plane.progress = &progress;
+	err = plane_reload(&daemon->plane, config, error);
+	daemon->plane.progress = NULL;
 	if (err)
 		return err;
 	CS_POINT("configuration"); /* the maps have it, and the daemon not */
@@ -248,10 +260,14 @@ static int watch_time(struct daemon *daemon, struct error *error)
 
 static int load(struct daemon *daemon, struct error *error)
 {
+	struct plane_progress progress = { .say = say_loaded };
 	bool adopted;
-	int err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted,
-			      &daemon->upgraded, error);
+	int err;
 
+	daemon->plane.progress = &progress;
+	err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, &daemon->upgraded,
+			  error);
+	daemon->plane.progress = NULL;
 	daemon->loaded = !err && !adopted;
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",

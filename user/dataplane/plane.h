@@ -17,6 +17,7 @@
 #define CS_PLANE_H
 
 #include <stdbool.h>
+#include <time.h>
 
 #include "common/error.h"
 #include "core/abi.h"
@@ -49,6 +50,14 @@ enum plane_map {
 	PLANE_MAPS,
 };
 
+/* Each listener has a program of its own, which the kernel verifies: many take seconds. */
+struct plane_progress {
+	void (*say)(unsigned int loaded); /* every PLANE_PROGRESS_SECONDS; NULL: not asked for */
+	unsigned int loaded;		  /* programs so far */
+	time_t said;			  /* or begun; 0: not yet */
+};
+#define PLANE_PROGRESS_SECONDS 5
+
 struct plane {
 	char dir[256];
 	int lock;	     /* held by the daemon and by commands that change things; -1: none */
@@ -56,6 +65,7 @@ struct plane {
 	int xdp, explain;    /* programs */
 	struct cs_abi abi;   /* as read when it was opened, or written since */
 	char netns[CS_MAX_NETNS][NETNS_NAME]; /* what the configuration calls each; "": [0], none */
+	struct plane_progress *progress;      /* the caller's; or NULL */
 };
 
 #define PLANE_INIT                                                                                 \

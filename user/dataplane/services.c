@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -377,6 +378,20 @@ static int reset_service(const struct plane *plane, __u32 id)
 	return 0;
 }
 
+static void count_loaded(struct plane_progress *progress)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	progress->loaded++;
+	if (!progress->said)
+		progress->said = now.tv_sec;
+	if (now.tv_sec < progress->said + PLANE_PROGRESS_SECONDS)
+		return;
+	progress->said = now.tv_sec;
+	progress->say(progress->loaded);
+}
+
 /* An instance of cs_reuseport that knows its listener. */
 int plane_load_instance(const struct plane *plane, const struct cs_listener *listener)
 {
@@ -396,6 +411,8 @@ int plane_load_instance(const struct plane *plane, const struct cs_listener *lis
 		err = fd < 0 ? -errno : 0;
 	}
 	cidsteer__destroy(skel);
+	if (!err && plane->progress)
+		count_loaded(plane->progress);
 	return err ? err : fd;
 }
 
