@@ -14,6 +14,7 @@ topology_pair
 DAEMON_NS=server
 configure <<END
 service "h3" { listen = {"10.9.1.1:443", "[fd09:1::1]:443"} }
+service "real" { listen = {"10.9.1.1:444"} }
 END
 check "the daemon starts" start_daemon
 
@@ -182,9 +183,76 @@ only_to()
 	[ "$(share "$1" "$3")" -gt 150 ] && [ "$(share "$1" "$3")" -lt 350 ]
 }
 
+# ---- a real client whose ClientHello takes two datagrams ----------------------------------------
+CONNECTIONS=20
+[ -x "$BUILD/h3server" ] && [ -x "$BUILD/h3client" ] || bail "h3server, h3client: make examples"
+
+# flights_of HOOK: "N connections, M of two datagrams or more, K at two workers", by their first DCID,
+# which is the longest; the server's are 8 bytes long.
+flights_of()
+{
+	"$PYTHON" - "$WORK/trace" "$1" <<-'END'
+		import collections, json, sys
+		workers = collections.defaultdict(list)
+		for line in open(sys.argv[1]):
+		    it = json.loads(line)
+		    if it["hook"] == sys.argv[2] and it["type"] == "Initial" and len(it["dcid"]) > 16:
+		        workers[it["dcid"]].append(it["worker"])
+		print(len(workers), "connections,", sum(len(of) > 1 for of in workers.values()),
+		      "of two datagrams or more,", sum(len(set(of)) > 1 for of in workers.values()), "at two workers")
+	END
+}
+
+is_tracing()
+{
+	bpftool map dump pinned "$BPFFS/cs_watch" | grep -q '"on": 1'
+}
+
+# connect N...: as many connections one after another.
+connect()
+{
+	local n
+
+	for n; do
+		in_ns client "$BUILD/h3client" --hello 1500 --bind 10.9.1.$((n % 8 + 2)) 10.9.1.1 444 \
+			/bytes/20000 || return 1
+	done
+}
+
+# real_clients CLAIM HOOK...
+real_clients()
+{
+	local claim=$1 hook tracer
+	shift
+
+	: >"$WORK/trace"
+	(exec_in_ns server "$BUILD/cidsteer" --bpffs "$BPFFS" trace --json --service real --rate 5000 \
+		>"$WORK/trace" 2>"$WORK/trace.err") &
+	tracer=$!
+	wait_for is_tracing || bail "no trace: $(cat "$WORK/trace.err")"
+	check "$claim: $CONNECTIONS clients with a ClientHello of two datagrams" \
+		connect $(seq $CONNECTIONS)
+	sleep 0.5 # what is shown comes a little later
+	kill -INT $tracer
+	wait $tracer
+	for hook; do
+		is "$claim: all datagrams of each at one worker, says $hook" "$(flights_of $hook)" \
+			"$CONNECTIONS connections, $CONNECTIONS of two datagrams or more, 0 at two workers"
+	done
+}
+
+(exec_in_ns server "$BUILD/h3server" --listen 10.9.1.1:444 --service real --workers 4 \
+	>"$WORK/server.log" 2>&1) &
+server=$!
+check "a server with 4 workers serves" wait_for grep -q '^h3server: serving' "$WORK/server.log"
+
 all "no XDP" b
+real_clients "no XDP" reuseport
 like "cs_xdp is attached, native" "$(cidsteer attach s0 --mode native 2>&1)" "^s0: attached, native"
 all "native XDP" b
+real_clients "native XDP" xdp reuseport
+kill $server
+check "the server ends orderly" wait $server
 is "XDP has counted no unknown ID" "$(counter xdp h3 unknown_cid)" 0
 is "nor has cs_reuseport" "$(counter reuseport h3 unknown_cid)" 0
 check "cs_xdp comes off" cidsteer detach s0 --force

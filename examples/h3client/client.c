@@ -84,6 +84,25 @@ static int select_preferred_addr(ngtcp2_conn *quic, ngtcp2_path *dest,
 	return 0;
 }
 
+/* An extension that servers ignore: a value of GREASE (RFC 8701, section 2). */
+#define EXTENSION_NOBODY_KNOWS 0x0a0a
+
+static int lengthen_hello(gnutls_session_t tls, gnutls_buffer_t hello)
+{
+	static const uint8_t zeros[HELLO_MAX];
+	const ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
+	const struct h3 *h3 = ref->user_data;
+	const struct client *client = (const void *)h3;
+
+	return gnutls_buffer_append_data(hello, zeros, client->options->hello);
+}
+
+static int ignore_extension(gnutls_session_t tls, const unsigned char *data, size_t len)
+{
+	(void)tls, (void)data, (void)len;
+	return 0;
+}
+
 static int open_tls(struct client *client)
 {
 	const struct options *options = client->options;
@@ -100,6 +119,12 @@ static int open_tls(struct client *client)
 	if (err >= 0)
 		err = gnutls_server_name_set(client->h3.tls, GNUTLS_NAME_DNS, options->server_name,
 					     strlen(options->server_name));
+	if (err >= 0 && options->hello)
+		err = gnutls_session_ext_register(client->h3.tls, "long", EXTENSION_NOBODY_KNOWS,
+						  GNUTLS_EXT_TLS, ignore_extension, lengthen_hello,
+						  NULL, NULL, NULL,
+						  GNUTLS_EXT_FLAG_TLS |
+							  GNUTLS_EXT_FLAG_CLIENT_HELLO);
 	if (err < 0)
 		return client_failed(client, "TLS: %s", gnutls_strerror(err));
 	if (options->ca)

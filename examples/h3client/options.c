@@ -39,6 +39,9 @@ static const char help[] =
 	"  --migrate-to ADDR    local address of --migrate-after (the same as before)\n"
 	"  --stay               do not move to the server's preferred address\n"
 	"  --cid-length N       length of this client's own connection IDs (8)\n"
+	"  --hello BYTES        a TLS ClientHello that is longer by so many, up to 8000; with "
+	"1200\n"
+	"                       it takes two datagrams\n"
 	"  --ca FILE            verify the server's certificate with these, PEM; by default it is\n"
 	"                       not verified: this is an example\n"
 	"  --server-name NAME   name in SNI and :authority, and to verify (localhost)\n"
@@ -66,6 +69,7 @@ enum {
 	OPT_MIGRATE_TO,
 	OPT_STAY,
 	OPT_CID_LENGTH,
+	OPT_HELLO,
 	OPT_CA,
 	OPT_SERVER_NAME,
 	OPT_TIMEOUT,
@@ -89,6 +93,7 @@ static const struct option long_options[] = {
 	{ "migrate-to", required_argument, NULL, OPT_MIGRATE_TO },
 	{ "stay", no_argument, NULL, OPT_STAY },
 	{ "cid-length", required_argument, NULL, OPT_CID_LENGTH },
+	{ "hello", required_argument, NULL, OPT_HELLO },
 	{ "ca", required_argument, NULL, OPT_CA },
 	{ "server-name", required_argument, NULL, OPT_SERVER_NAME },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
@@ -188,6 +193,8 @@ static int parse_numeric(struct options *options, int opt, const char *text)
 			return -1;
 		options->cid_length = n;
 		return 0;
+	case OPT_HELLO:
+		return parse_unsigned("--hello", text, 0, HELLO_MAX, &options->hello);
 	case OPT_TIMEOUT:
 		return parse_unsigned("--timeout", text, 1, 86400, &options->timeout_s);
 	default:
@@ -213,6 +220,7 @@ static int parse_one(struct options *options, int opt, const char *value)
 	case OPT_CHANGE_EVERY:
 	case OPT_REQUESTS:
 	case OPT_CID_LENGTH:
+	case OPT_HELLO:
 	case OPT_TIMEOUT:
 	case OPT_STALL:
 		return parse_numeric(options, opt, value);

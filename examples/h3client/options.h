@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BUSY_MAX 1000 /* three descriptors each */
+#define BUSY_MAX 1000  /* three descriptors each */
+#define HELLO_MAX 8000 /* a client's first flight; what servers take is less than 16 KB */
 
 /* When something happens in the course of the transfer. */
 enum trigger_kind {
@@ -44,6 +45,7 @@ struct options {
 	unsigned int timeout_s;
 	unsigned int stall_s;
 	size_t cid_length;
+	unsigned int hello; /* bytes by which the ClientHello is longer */
 	const char *sha256;
 	const char *ca;
 	const char *server_name;
