@@ -147,7 +147,7 @@ is_attached()
 	echo "attached: $at, pinned: $pinned"
 	[ "$(bpftool -j prog show id "$at" | sed -n 's/.*"name":"\([^"]*\)".*/\1/p')" = xdp_dispatcher ] ||
 		{ [ "$at" = "$pinned" ]; return; }
-	for behind in /sys/fs/bpf/xdp/dispatch-*-$at/prog*-prog; do
+	for behind in /sys/fs/bpf/xdp/dispatch-*-"$at"/prog*-prog; do
 		echo "behind the dispatcher: $(bpftool -j prog show pinned "$behind")"
 		[ "$(tag "$behind")" != "$(tag "$BPFFS/xdp-$1")" ] || return 0
 	done

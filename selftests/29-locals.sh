@@ -13,6 +13,8 @@
 # shellcheck disable=SC2086 # lists of words
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+
+ROUNDS=${ROUNDS:-9} # of changes while packets come
 # shellcheck source=traffic.bash
 . "$(dirname "$0")/traffic.bash"
 
@@ -312,7 +314,7 @@ churn()
 begin
 stream $stay &
 sender=$!
-check "addresses beside those that stay come and go" churn 10
+check "addresses beside those that stay come and go" churn $ROUNDS
 # And so many that they come and go while the kernel lists them.
 many=$(for n in $(seq 1500); do echo "fd09:1::a:$(printf %x "$n")"; done)
 batch()
@@ -323,7 +325,7 @@ batch()
 		echo "address $1 $addr/64 dev s0 $2"
 	done | ip -n server -6 -batch -
 }
-for n in 1 2 3; do
+for ((n = 0; n < ROUNDS; n += 3)); do
 	check "1500 others come" batch add nodad
 	check "  and go" batch del ""
 done

@@ -185,7 +185,7 @@ only_to()
 
 # ---- a real client whose ClientHello takes two datagrams ----------------------------------------
 CONNECTIONS=20
-[ -x "$BUILD/h3server" ] && [ -x "$BUILD/h3client" ] || bail "h3server, h3client: make examples"
+test -x "$BUILD/h3server" -a -x "$BUILD/h3client" || bail "h3server, h3client: make examples"
 
 # flights_of HOOK: "N connections, M of two datagrams or more, K at two workers", by their first DCID,
 # which is the longest; the server's are 8 bytes long.

@@ -46,7 +46,7 @@ listeners()
 # service N [LISTENER...]: its paragraph in the configuration.
 service()
 {
-	local n=$1 netns= list
+	local n=$1 netns="" list
 	shift
 	[ $n -le $HALF ] || netns='netns = "server2"'
 	# shellcheck disable=SC2046 # words
@@ -126,7 +126,7 @@ send_all()
 		for listener in $(listeners $n); do
 			# That is a wildcard's: by the address that no other listener has there.
 			[[ $listener != "[::]"* ]] || listener="[fd09:1::1]${listener#\[::\]}"
-			send client$(half $n) --to "$listener" --ports $PACKETS --count $PACKETS $cid \
+			send "client$(half $n)" --to "$listener" --ports $PACKETS --count $PACKETS $cid \
 				>/dev/null || return 1
 		done
 	done

@@ -30,6 +30,7 @@ PYTHON=$(command -v /usr/bin/python3 python3 | head -1) # not a slow wrapper, wh
 PROTOCOL=$(sed -n 's/^#define CS_PROTOCOL_VERSION //p' "$TOP/user/common/protocol.h")
 export PROTOCOL # for what speaks to the daemon without the library
 PATIENCE=10		     # seconds after which what is waited for counts as missing
+POLL=${POLL:-0.02}	     # seconds between two looks
 
 # ---- a world of its own ---------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ wait_for()
 
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.02
+		sleep "$POLL"
 	done
 }
 
