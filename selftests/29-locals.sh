@@ -67,7 +67,7 @@ ids=${ids#cids }
 # ---- what the maps say ----------------------------------------------------------------------
 cat >"$WORK/locals.py" <<'END'
 # agree: is what the maps say what the routing table says?  line N ADDRESS: others of its line.
-import ipaddress, json, subprocess, sys
+import ctypes, errno, ipaddress, json, os, struct, subprocess, sys
 
 def run(*command):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout or "[]")
@@ -92,24 +92,47 @@ def listed():
             found.add(ipaddress.ip_network(route["dst"]))
     return {n for n in found if n.version == 6 or not n.subnet_of(ipaddress.ip_network("127.0.0.0/8")) or n.prefixlen == 32}
 
+libbpf = ctypes.CDLL("libbpf.so.1")
+
+def elements(path, key_size, value_size, most):
+    """Pairs of bytes, by batches: a dump as text takes seconds."""
+    fd = libbpf.bpf_obj_get(path.encode())
+    assert fd >= 0, path
+    keys, values = ctypes.create_string_buffer(key_size * most), ctypes.create_string_buffer(value_size * most)
+    at, started, found = ctypes.create_string_buffer(max(key_size, 8)), False, []
+    while True:
+        count = ctypes.c_uint32(most)
+        err = libbpf.bpf_map_lookup_batch(fd, at if started else None, at, keys, values, ctypes.byref(count), None)
+        assert err in (0, -errno.ENOENT), os.strerror(-err)
+        started = True
+        key, value = keys.raw, values.raw
+        for i in range(count.value):
+            found.append((key[i * key_size:(i + 1) * key_size], value[i * value_size:(i + 1) * value_size]))
+        if err:
+            os.close(fd)
+            return found
+
 def mapped(bpffs, index):
     lines, short = set(), set()
-    for entry in run("bpftool", "-j", "map", "dump", "pinned", bpffs + "/cs_locals"):
-        entry = entry["formatted"]
-        for slot in entry["value"]["addr"]:
-            raw = b"".join(word.to_bytes(8, "little") for word in slot)
-            if not any(raw) or entry["key"] // 1024 != index:
+    for key, value in elements(bpffs + "/cs_locals", 4, 64, 16384):
+        (key,) = struct.unpack("<I", key)
+        if key // 1024 != index:
+            continue
+        for at in range(0, 64, 16):
+            raw = value[at:at + 16]
+            if not any(raw):
                 continue
             net = network(raw, 128)
-            assert entry["key"] % 1024 == line(net.network_address), net
+            assert key % 1024 == line(net.network_address), net
             assert net not in lines, net
             lines.add(net)
-    for entry in run("bpftool", "-j", "map", "dump", "pinned", bpffs + "/cs_prefixes"):
-        key = entry["formatted"]["key"]
-        if key["netns"] == index:
-            short.add(network(bytes(key["ip"]), key["len"] - 32))
-    ports = run("bpftool", "-j", "map", "lookup", "pinned", bpffs + "/cs_ports", "key", *map(str, index.to_bytes(4, "little")))
-    return lines, short, ports["formatted"]["value"]["prefixes"]
+    for key, _ in elements(bpffs + "/cs_prefixes", 24, 4, 4096):
+        bits, netns = struct.unpack_from("<II", key)
+        if netns == index:
+            short.add(network(key[8:], bits - 32))
+    ports = struct.Struct("<131072xI") # struct cs_ports: lines of ports, then the number of prefixes
+    value = elements(bpffs + "/cs_ports", 4, ports.size, 16)[index][1]
+    return lines, short, ports.unpack(value)[0]
 
 if sys.argv[1] == "agree":
     lines, short, number = mapped(sys.argv[3], int(sys.argv[4]))
