@@ -98,7 +98,8 @@ for field in '"name": "h3"' '"max_cids": 64' '"cid_len": 8' '"shared_table": 1';
 	check "cs_services prints $field" grep -q "$field," <<<"$service"
 done
 like "cs_abi prints magic and layout" \
-	"$(bpftool map dump pinned "$BPFFS/cs_abi" | xargs)" "magic: 1128875091, layout: 3,"
+	"$(bpftool map dump pinned "$BPFFS/cs_abi" | xargs)" \
+	"magic: 1128875091, layout: $(sed -n 's/^#define CS_LAYOUT //p' "$TOP/include/core/abi.h"),"
 like "cs_addrs prints the address and its service" \
 	"$(bpftool map dump pinned "$BPFFS/cs_addrs" | xargs)" "127,0,0,1.* service: 1,"
 

@@ -136,8 +136,8 @@ id_of()
 	bpftool -j prog show pinned "$BPFFS/$1" | sed -n 's/.*"id":\([0-9]*\).*/\1/p'
 }
 
-# is_attached NAME: the pinned program of this namespace is at its s0; or behind libxdp's dispatcher,
-# loaded again as an extension of that, with the same instructions.
+# is_attached NAME: the pinned program of this namespace is at its s0; or a program with the same
+# instructions is behind libxdp's dispatcher, which wants it loaded again, as an extension.
 is_attached()
 {
 	local at pinned behind
@@ -145,6 +145,7 @@ is_attached()
 	at=$(id_at $1)
 	pinned=$(id_of xdp-$1)
 	echo "attached: $at, pinned: $pinned"
+	[ -n "$at" ] || return 1
 	[ "$(bpftool -j prog show id "$at" | sed -n 's/.*"name":"\([^"]*\)".*/\1/p')" = xdp_dispatcher ] ||
 		{ [ "$at" = "$pinned" ]; return; }
 	for behind in /sys/fs/bpf/xdp/dispatch-*-"$at"/prog*-prog; do

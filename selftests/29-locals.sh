@@ -14,7 +14,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=${ROUNDS:-9} # of changes while packets come
+ROUNDS=${ROUNDS:-9} # of changes while packets come; a ninth of it: a ninth of the addresses
 # shellcheck source=traffic.bash
 . "$(dirname "$0")/traffic.bash"
 
@@ -364,11 +364,11 @@ is "of $sent packets to those that stay none was missed" "$(seen)" "h3 $sent, ot
 kill -STOP "$DAEMON_PID"
 batch add nodad
 kill -CONT "$DAEMON_PID"
-check "more changes than a stopped daemon could hear are there" wait_for agree
+check "$number that came while the daemon was stopped are there" wait_for agree
 kill -STOP "$DAEMON_PID"
 batch del ""
 kill -CONT "$DAEMON_PID"
-check "  and back" wait_for agree
+check "  and they go" wait_for agree
 
 batch=$(for n in $(seq 0 4199); do echo "route add local 10.$((128 + n / 16384)).$((n / 64 % 256)).$((n % 64 * 4))/30 dev lo"; done)
 ip -n server -batch - <<<"$batch"

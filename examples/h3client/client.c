@@ -91,10 +91,8 @@ static int lengthen_hello(gnutls_session_t tls, gnutls_buffer_t hello)
 {
 	static const uint8_t zeros[HELLO_MAX];
 	const ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
-	const struct h3 *h3 = ref->user_data;
-	const struct client *client = (const void *)h3;
 
-	return gnutls_buffer_append_data(hello, zeros, client->options->hello);
+	return gnutls_buffer_append_data(hello, zeros, client_of(ref->user_data)->options->hello);
 }
 
 static int ignore_extension(gnutls_session_t tls, const unsigned char *data, size_t len)

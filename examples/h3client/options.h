@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define BUSY_MAX 1000  /* three descriptors each */
-#define HELLO_MAX 8000 /* a client's first flight; what servers take is less than 16 KB */
+#define HELLO_MAX 8000 /* of an extension; servers take a ClientHello of less than 16 KB */
 
 /* When something happens in the course of the transfer. */
 enum trigger_kind {

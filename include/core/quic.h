@@ -5,11 +5,11 @@
  *   long header (RFC 8999, section 5.1)          short header (RFC 8999, section 5.2)
  *   0     1        5    6                        0     1
  *   +-----+--------+----+------+---- - -         +-----+------+---- - -
- *   |1TTxx| version|len | DCID | SCID ...        |0xxxx| DCID | ...
+ *   |1FTT.| version|len | DCID | SCID ...        |0F...| DCID | ...
  *   +-----+--------+----+------+---- - -         +-----+------+---- - -
  *
- * Only form bit, version and connection IDs are invariant; the two type bits mean something
- * else in each version.  The fixed bit may be 0 (RFC 9287).
+ * Only form bit, version and connection IDs are invariant; the two type bits T mean something
+ * else in each version.  The fixed bit F may be 0 (RFC 9287).
  */
 #ifndef CS_QUIC_H
 #define CS_QUIC_H
@@ -59,7 +59,8 @@ struct cs_quic {
 	__u8 type;
 };
 
-/* 64 bits of a connection ID: the upper 48 are its tag, the lower 16 choose in the ring. */
+/* 64 bits of a connection ID: the upper 48 are its tag, the lower 12 choose in the ring
+ * (core/ring.h). */
 CS_INLINE __u64 cs_cid_hash(const __u64 key[2], const struct cs_cid *cid)
 {
 	__u64 v[4], last = (__u64)cid->len << 56;

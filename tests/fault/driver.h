@@ -125,6 +125,7 @@ void daemon_settle(struct program *daemon);
 
 /* The lines of the log that speak of an error. */
 unsigned int log_errors(void);
+bool log_says(const char *words);
 void log_read(char *text, size_t size);
 void log_clear(void);
 

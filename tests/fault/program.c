@@ -222,6 +222,14 @@ void log_read(char *text, size_t size)
 	text[file ? fread(text, 1, size - 1, file) : 0] = '\0';
 }
 
+bool log_says(const char *words)
+{
+	char text[4096];
+
+	log_read(text, sizeof(text));
+	return strstr(text, words);
+}
+
 void log_clear(void)
 {
 	if (truncate(log_path[selected], 0) && errno != ENOENT)

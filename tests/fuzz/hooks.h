@@ -10,7 +10,6 @@
 #define FUZZ_HOOKS_H
 
 #include <errno.h>
-#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,7 +17,15 @@
 #include "common/address.h"
 #include "fuzz.h"
 
-#define ROOM (1 << 17) /* bytes for a first buffer */
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(from, size) (void)(size)
+#define ASAN_UNPOISON_MEMORY_REGION(from, size) (void)(size)
+#endif
+
+#define ROOM (1 << 17)	     /* bytes for a first buffer */
+#define BELOW_4GB 0x60000000 /* where nothing else is */
 #define NOW_NS 1000
 
 /* ---- the packet ---------------------------------------------------------------------------- */
@@ -371,9 +378,10 @@ static void begin_world(void)
 	long page = sysconf(_SC_PAGESIZE);
 	struct cs_addr addr;
 
-	low = mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	LAW(low != MAP_FAILED && !mprotect(low + ROOM, page, PROT_NONE));
+	low = mmap((void *)BELOW_4GB, ROOM + page, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	LAW(low != MAP_FAILED && (uintptr_t)low + ROOM + page <= UINT32_MAX &&
+	    !mprotect(low + ROOM, page, PROT_NONE));
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		arrays[i].value = calloc(arrays[i].entries, arrays[i].value_size);
 	for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {

@@ -194,8 +194,8 @@ Test(config, limits_are_named)
 			free(accepted(text));
 			continue;
 		}
-		check(config_read(CONFIG, &config, &error) == -EINVAL, "256 services");
-		check(strstr(error.line, "no more than 255 services"), "%s", error.line);
+		check(config_read(CONFIG, &config, &error) == -EINVAL, "257 services");
+		check(strstr(error.line, "no more than 256 services"), "%s", error.line);
 	}
 	free(text);
 }

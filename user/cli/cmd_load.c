@@ -88,6 +88,7 @@ int cmd_load(const struct args *args)
 
 	if (config_read(args->config, &config, &error))
 		return fail(args, "%s", error.line);
+	plane_raise_descriptors(0);
 	plane.progress = &progress;
 	if (plane_start(&plane, args->dir, config, &adopted, &upgraded, &error)) {
 		plane_close(&plane);

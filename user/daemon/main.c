@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <systemd/sd-daemon.h>
@@ -176,6 +175,7 @@ static int reload(struct control *control, struct error *error)
 	}
 	if (err) {
 		log_line("the configuration stays as it was: %s", error->line);
+		tell_manager(daemon, ""); /* who may have heard that it was being loaded */
 		return err;
 	}
 	old = daemon->config;
@@ -241,7 +241,7 @@ static void second_passed(struct source *source, uint32_t events)
 	localities_again(&daemon->localities);
 }
 
-/* What has to be done again and again; the workers are known. */
+/* What has to be done again and again, once the loop runs. */
 static int watch_time(struct daemon *daemon, struct error *error)
 {
 	const struct itimerspec second = { .it_interval.tv_sec = 1, .it_value.tv_sec = 1 };
@@ -278,18 +278,6 @@ static int load(struct daemon *daemon, struct error *error)
 	return err;
 }
 
-/* Two for each connection: itself, and its process.  As many as this process may have. */
-static void raise_descriptors(void)
-{
-	struct rlimit limit;
-	rlim_t want = 2 * MAX_CONNECTIONS + CS_MAX_LISTENERS + 4 * CS_MAX_SERVICES;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
-		return;
-	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static void attach(struct daemon *daemon)
 {
 	CS_POINT("between the hooks");
@@ -309,7 +297,7 @@ static int start(struct daemon *daemon, struct error *error)
 		return error_set(error, -ENOMEM, "out of memory");
 	daemon->workers->tell = connection_tell;
 	daemon->control.reload = reload;
-	raise_descriptors();
+	plane_raise_descriptors(2 * MAX_CONNECTIONS); /* each one, and its process */
 	err = loop_init(&daemon->loop);
 	if (err)
 		return error_set(error, err, "epoll: %s", strerror(-err));
@@ -324,12 +312,13 @@ static int start(struct daemon *daemon, struct error *error)
 		return err;
 	err = load(daemon, error);
 	if (!err)
-		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
-				   error);
-	if (!err)
 		err = watch_addresses(daemon, error);
 	if (!err)
 		err = watch_time(daemon, error);
+	/* Last: it buries who died meanwhile, and what fails before has changed nothing. */
+	if (!err)
+		err = workers_init(daemon->workers, &daemon->plane, &daemon->loop, daemon->config,
+				   error);
 	if (!err) {
 		attach(daemon);
 		return 0;

@@ -459,8 +459,12 @@ static int visit_all(const struct job *job)
 static int do_job(void *arg)
 {
 	const struct job *job = arg;
+	__u64 cookie = plane_netns_cookie();
 
-	if (plane_netns_cookie() != job->place->cookie)
+	if (!cookie)
+		return error_set(job->error, -errno, "reading the network namespace's cookie: %s",
+				 strerror(errno));
+	if (cookie != job->place->cookie)
 		return error_set(job->error, -ENOENT,
 				 "network namespace %s was replaced by another meanwhile",
 				 job->place->netns);

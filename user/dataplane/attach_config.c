@@ -118,12 +118,12 @@ static void leave_interface(const char *name, void *arg)
 	const struct leaving *leaving = arg;
 	struct attach_info info;
 	struct error line;
+	int err = attach_query(leaving->place, name, &info, &line);
 
-	if (!attach_query(leaving->place, name, &info, &line) && attach_is_ours(&info) &&
-	    !detach_interface(leaving->place, name, &line)) {
-		error_set(&line, 0, "%s: detached", name);
-		tell(leaving->to, leaving->place->netns, &line, false);
-	}
+	if (err && err != -ENODEV)
+		tell(leaving->to, leaving->place->netns, &line, true);
+	if (!err && attach_is_ours(&info))
+		detach_one(leaving->place, name, leaving->to);
 }
 
 void detach_removed(const struct plane *plane, const struct config *old, const struct config *new,
@@ -135,17 +135,25 @@ void detach_removed(const struct plane *plane, const struct config *old, const s
 		const struct config_service *service = &old->service[s];
 		struct attach_place place _cleanup_place_ = ATTACH_PLACE_INIT;
 		struct leaving leaving = { &place, &to };
+		bool leaves = !names_netns(new, service->netns);
 		struct error line;
+		int err;
 
+		if (!leaves && !service->interface_count)
+			continue;
+		err = attach_enter(&place, plane, service->netns, &line);
 		/* With a namespace that is gone its interfaces are. */
-		if (attach_enter(&place, plane, service->netns, &line))
+		if (err && err != -ENOENT)
+			tell(&to, service->netns, &line, true);
+		if (err)
 			continue;
 		for (unsigned int i = 0; i < service->interface_count; i++) {
 			if (!names_interface(new, service->netns, service->interface[i]))
 				detach_one(&place, service->interface[i], &to);
 		}
-		if (!names_netns(new, service->netns))
-			attach_each(&place, leave_interface, &leaving, &line);
+		if (leaves && (err = attach_each(&place, leave_interface, &leaving, &line)) &&
+		    err != -ENOENT)
+			tell(&to, service->netns, &line, true);
 	}
 }
 

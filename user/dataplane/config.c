@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* libconfuse reads the file; its validation hooks know the line of what they check. */
+#include <assert.h>
 #include <confuse.h>
 #include <errno.h>
 #include <pwd.h>
@@ -198,13 +199,16 @@ static const struct policy_row {
 	{ "small_initial", initial_policies, "\"count\" or \"drop\"" },
 };
 
+#define POLICY_ROWS (sizeof(policy_rows) / sizeof(policy_rows[0]))
+
 static const struct policy_row *find_row(const char *option)
 {
-	const struct policy_row *row = policy_rows;
+	size_t row = 0;
 
-	while (strcmp(row->option, option)) /* it is one of them */
+	while (row < POLICY_ROWS && strcmp(policy_rows[row].option, option))
 		row++;
-	return row;
+	assert(row < POLICY_ROWS);
+	return &policy_rows[row];
 }
 
 const char *config_policy(const char *option, __u8 policy)

@@ -38,6 +38,8 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 int plane_load_xdp(const struct plane *plane, __u32 netns);
 int plane_load_explain(const struct plane *plane);
 int plane_load_instance(const struct plane *plane, const struct cs_listener *listener);
+/* It is one of many: says so to plane->progress. */
+void plane_count_loaded(const struct plane *plane);
 
 /*
  * Network namespace that an instance of cs_xdp of this build serves; else, or without

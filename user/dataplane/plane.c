@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -227,6 +228,18 @@ int plane_lock(struct plane *plane, const char *dir, struct error *error)
 		return error_set(error, -EBUSY,
 				 "%s is held by a running cidsteerd, or by another cidsteer", dir);
 	return error_set(error, err, "%s: %s", dir, strerror(-err));
+}
+
+/* While services and listeners are made, each is held by its descriptors. */
+void plane_raise_descriptors(unsigned int more)
+{
+	struct rlimit limit;
+	rlim_t want = CS_MAX_LISTENERS + 4 * CS_MAX_SERVICES + more;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map which)

@@ -52,8 +52,8 @@ enum plane_map {
 
 /* Each listener has a program of its own, which the kernel verifies: many take seconds. */
 struct plane_progress {
-	void (*say)(unsigned int loaded); /* every PLANE_PROGRESS_SECONDS; NULL: not asked for */
-	unsigned int loaded;		  /* programs so far */
+	void (*say)(unsigned int loaded); /* every PLANE_PROGRESS_SECONDS */
+	unsigned int loaded;		  /* listeners so far */
 	time_t said;			  /* or begun; 0: not yet */
 };
 #define PLANE_PROGRESS_SECONDS 5
@@ -113,6 +113,12 @@ int plane_start(struct plane *plane, const char *dir, const struct config *confi
  * Returns as plane_start(), with nothing changed on failure.
  */
 int plane_reload(struct plane *plane, const struct config *config, struct error *error);
+
+/*
+ * Raises the soft limit of descriptors, as far as the hard one goes, to what the largest
+ * configuration takes while it is loaded, and so many more.
+ */
+void plane_raise_descriptors(unsigned int more);
 
 /* Gives a service an empty table and empty usage lines in place of those it has. */
 int plane_renew_table(const struct plane *plane, __u32 service);

@@ -378,10 +378,13 @@ static int reset_service(const struct plane *plane, __u32 id)
 	return 0;
 }
 
-static void count_loaded(struct plane_progress *progress)
+void plane_count_loaded(const struct plane *plane)
 {
+	struct plane_progress *progress = plane->progress;
 	struct timespec now;
 
+	if (!progress)
+		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	progress->loaded++;
 	if (!progress->said)
@@ -411,8 +414,6 @@ int plane_load_instance(const struct plane *plane, const struct cs_listener *lis
 		err = fd < 0 ? -errno : 0;
 	}
 	cidsteer__destroy(skel);
-	if (!err && plane->progress)
-		count_loaded(plane->progress);
 	return err ? err : fd;
 }
 
@@ -465,6 +466,7 @@ static int prepare(const struct plane *plane, struct plan *plan)
 		want->instance = plane_load_instance(plane, &want->listener);
 		if (want->instance < 0)
 			return want->instance;
+		plane_count_loaded(plane);
 	}
 	return 0;
 }

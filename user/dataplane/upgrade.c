@@ -100,6 +100,7 @@ static int prepare_listener(const struct cs_addr *addr, const struct cs_listener
 		return fd;
 	search->upgrade->instance[listener->listener] = fd;
 	search->upgrade->listeners++;
+	plane_count_loaded(search->plane);
 	return 0;
 }
 
