@@ -52,24 +52,28 @@ static void say_attached(const char *line, bool failed, void *arg)
 		puts(line);
 }
 
-/* Once: only a daemon follows what changes. */
-static int sync_locals(const struct args *args, const struct plane *plane)
+/*
+ * Once: only a daemon follows what changes.  Returns 0 or a negative errno.  What has no room is
+ * said, not fatal, but not success either.
+ */
+static int sync_locals(const struct args *args, const struct plane *plane, int *result,
+		       struct error *error)
 {
-	int result = CLI_DONE;
-
 	for (int i = 0; i < CS_MAX_NETNS; i++) {
 		_cleanup_fd_ int fd = -1;
-		struct error note, error;
+		struct error note;
+		int err;
 
 		if (i && !*plane->netns[i])
 			continue;
-		fd = locals_open(plane->netns[i], &error);
-		if (fd < 0 || locals_sync(plane, i, fd, &note, &error))
-			result = fail(args, "%s", error.line);
-		else if (*note.line)
-			result = fail(args, "%s", note.line);
+		fd = locals_open(plane->netns[i], error);
+		err = fd < 0 ? fd : locals_sync(plane, i, fd, &note, error);
+		if (err)
+			return err;
+		if (*note.line)
+			*result = fail(args, "%s", note.line);
 	}
-	return result;
+	return 0;
 }
 
 static void say_loaded(unsigned int loaded)
@@ -83,19 +87,26 @@ int cmd_load(const struct args *args)
 	_cleanup_free_ struct config *config = NULL;
 	struct said said = { args, CLI_DONE };
 	struct plane plane = PLANE_INIT;
-	struct error error;
+	struct error error, unused;
 	bool adopted, upgraded;
+	int err;
 
 	if (config_read(args->config, &config, &error))
 		return fail(args, "%s", error.line);
 	plane_raise_descriptors(0);
 	plane.progress = &progress;
-	if (plane_start(&plane, args->dir, config, &adopted, &upgraded, &error)) {
+	err = plane_start(&plane, args->dir, config, &adopted, &upgraded, &error);
+	if (!err) {
+		err = sync_locals(args, &plane, &said.result, &error);
+		if (err && !adopted)
+			plane_unload(&plane, &unused);
+		else
+			print_loaded(args, config, adopted, upgraded);
+	}
+	if (err) {
 		plane_close(&plane);
 		return fail(args, "%s", error.line);
 	}
-	print_loaded(args, config, adopted, upgraded);
-	said.result = sync_locals(args, &plane);
 	attach_upgrade(&plane, upgraded, say_attached, &said);
 	attach_configured(&plane, config, say_attached, &said);
 	plane_close(&plane);

@@ -207,10 +207,16 @@ void attach_upgrade(const struct plane *plane, bool upgraded,
 		struct attach_place place _cleanup_place_ = ATTACH_PLACE_INIT;
 		struct upgrading upgrading = { &place, upgraded, &to };
 		struct error line;
+		int err;
 
-		if ((!i || *plane->netns[i]) &&
-		    !attach_enter(&place, plane, plane->netns[i], &line))
-			attach_each(&place, upgrade_interface, &upgrading, &line);
+		if (i && !*plane->netns[i])
+			continue;
+		err = attach_enter(&place, plane, plane->netns[i], &line);
+		if (!err)
+			err = attach_each(&place, upgrade_interface, &upgrading, &line);
+		/* Else nothing was to be done; with a namespace that is gone its interfaces are. */
+		if (err && err != -ENOENT && upgraded)
+			tell(&to, plane->netns[i], &line, true);
 	}
 	attach_tidy(plane);
 }
