@@ -91,9 +91,6 @@ else
 		test "$told" -ge 1 -a $((5 * told)) -le $((took + 1)) -a $((took - 5 * told)) -le $((10 + took / 5))
 fi
 check "the daemon starts" start_daemon
-told=$(grep -Ec ' loading: the programs of [0-9]+ listeners so far$' "$DAEMON_LOG")
-check "it tells of its progress every five seconds ($told times in $took s)" \
-	test $((5 * told)) -le $((took + 1)) -a $((took - 5 * told)) -le $((10 + took / 5))
 is "all are there" \
 	"$(cidsteer report --json | "$PYTHON" -c '
 import json, sys
