@@ -17,10 +17,14 @@ int entry_write(const struct worker *worker)
 
 int ring_write(struct workers *workers, __u32 service)
 {
-	return bpf_map_update_elem(workers->plane->map[PLANE_RING], &service,
-				   &workers->service[service].ring, BPF_ANY) ?
-		       -errno :
-		       0;
+	struct service *of = &workers->service[service];
+	int err = bpf_map_update_elem(workers->plane->map[PLANE_RING], &service, &of->ring,
+				      BPF_ANY) ?
+			  -errno :
+			  0;
+
+	of->ring_owed = err;
+	return err;
 }
 
 int ring_join(struct worker *worker)

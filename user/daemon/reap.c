@@ -118,6 +118,7 @@ static bool may_still_write(const struct worker *worker)
 static void sweep_some(struct worker *worker)
 {
 	const struct cs_table *table = &worker_service(worker)->table;
+	int err = 0;
 
 	worker->swept += cs_table_sweep(table, worker->sweep_next, SWEEP_BUCKETS, worker->id);
 	worker->sweep_next += SWEEP_BUCKETS; /* model: piece */
@@ -127,6 +128,12 @@ static void sweep_some(struct worker *worker)
 	worker->sweeping = false;
 	worker->all->sweeping--;
 	worker_return_share(worker);
+	/* Once more: it names the dead one. */
+	if (worker_service(worker)->ring_owed)
+		err = ring_write(worker->all, worker->value.service);
+	if (err)
+		log_limited("%s: writing its ring: %s", worker_service(worker)->value.name,
+			    strerror(-err));
 	log_swept(worker);
 	if (!may_still_write(worker))
 		free_worker(worker);

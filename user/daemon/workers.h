@@ -56,6 +56,7 @@ struct service {
 	bool usage_taken[CS_MAX_SERVICE_WORKERS];
 	int table_fd, usage_fd;
 	struct cs_ring ring; /* as in cs_ring */
+	bool ring_owed;	     /* it could not be written */
 	struct cs_ring_scores scores;
 };
 
