@@ -28,6 +28,7 @@ struct options {
 	union addr server;
 	const char *path;
 	bool upload;
+	unsigned int hello; /* bytes by which the ClientHello is longer */
 	uint64_t upload_bytes;
 	struct trigger rebind;
 	struct trigger migrate;
@@ -45,7 +46,6 @@ struct options {
 	unsigned int timeout_s;
 	unsigned int stall_s;
 	size_t cid_length;
-	unsigned int hello; /* bytes by which the ClientHello is longer */
 	const char *sha256;
 	const char *ca;
 	const char *server_name;
