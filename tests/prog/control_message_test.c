@@ -49,6 +49,14 @@ Undisturbed(a_message_of_another_version_is_refused)
 	}
 }
 
+Undisturbed(flags_that_are_none_are_refused)
+{
+	for (int bit = 1; bit < 32; bit++) {
+		register_told()->registers.flags = 1u << bit;
+		refused(-EPROTO, "REGISTER has flags that are none");
+	}
+}
+
 Undisturbed(a_message_that_says_another_length_than_it_has_is_refused)
 {
 	static const __u32 lengths[] = { 0, 16, 47, 49, 0x30000000, 0xffffffff };

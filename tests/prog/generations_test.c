@@ -367,6 +367,51 @@ Test(generations, a_server_that_is_there_first_is_steered_when_the_daemon_comes)
 	      "a length that is not the service's");
 }
 
+/*
+ * Its sockets are in one group: what the first worker to register does not know may be another's,
+ * and is left to the kernel's own hash, which has served it until now.
+ */
+Test(generations, a_server_that_is_there_first_has_no_ring_before_all_have_registered)
+{
+	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
+	struct cidsteer *handle[2], *fresh;
+	time_t begin;
+
+	options.control = CONTROL;
+	options.cid_length = 8;
+	plane_look(&plane);
+	for (int mode = 0; mode < 2; mode++) {
+		daemon_end(SIGKILL);
+		for (int i = 0; i < 2; i++) {
+			int socket = udp_bind(address_of(modes[mode]));
+
+			check(!cidsteer_open(&handle[i], modes[mode], &socket, 1, &options),
+			      "open");
+		}
+		begin = time(NULL);
+		daemon_start(NULL);
+		come_back(handle[0]);
+		check(told(handle[0]).state == CIDSTEER_ACTIVE, "not active");
+		check(buckets_of(modes[mode], 0) == CS_RING_SIZE || time(NULL) - begin > 2,
+		      "%s: the first has all", modes[mode]);
+		come_back(handle[1]);
+		fresh = open_worker(modes[mode]);
+		check(buckets_of(modes[mode], 0) == CS_RING_SIZE || time(NULL) - begin > 2,
+		      "%s: one has a share", modes[mode]);
+		check(eventually(share(modes[mode], handle[0]) && share(modes[mode], handle[1]) &&
+				 share(modes[mode], fresh)),
+		      "%s: no ring", modes[mode]);
+		check(!buckets_of(modes[mode], 0), "%s: half a ring", modes[mode]);
+		for (int i = 0; i < 2; i++)
+			cidsteer_close(handle[i]);
+		cidsteer_close(fresh);
+		check(eventually(buckets_of(modes[mode], 0) == CS_RING_SIZE), "it is not empty");
+		fresh = open_worker(modes[mode]);
+		check(share(modes[mode], fresh) == CS_RING_SIZE, "a new server has to wait");
+		cidsteer_close(fresh);
+	}
+}
+
 Test(generations, what_is_said_without_a_daemon_is_told_to_the_next)
 {
 	struct cidsteer *one = open_generation("h3", 1), *two = open_generation("h3", 2);

@@ -26,7 +26,7 @@
 #include "core/abi.h"
 
 #define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
-#define CS_PROTOCOL_VERSION 3
+#define CS_PROTOCOL_VERSION 4
 #define CS_CONTROL_PATH "/run/cidsteer/control.sock"
 
 enum {
@@ -52,13 +52,18 @@ struct cs_msg {
 };
 _Static_assert(sizeof(struct cs_msg) == 16, "message layout");
 
+enum {
+	/* It registers again, or late: it may have connections that the daemon does not know. */
+	CS_REGISTER_SERVES = 1 << 0,
+};
+
 struct cs_msg_register {
 	struct cs_msg head;
 	char service[CS_NAME_SIZE]; /* NUL-terminated */
 	__u32 token;		    /* by which the server names its generation; 0: none */
 	__u32 sockets;		    /* descriptors that come with it, 1..CS_MAX_SERVICE_LISTENERS */
 	__u32 state; /* CS_WORKER_* that an earlier daemon said; CS_WORKER_NONE: there was none */
-	__u32 pad;   /* must be zero */
+	__u32 flags; /* CS_REGISTER_* */
 };
 _Static_assert(sizeof(struct cs_msg_register) == 48, "message layout");
 

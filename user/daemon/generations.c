@@ -3,21 +3,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/point.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
-
-static __u64 now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
-}
 
 /* The next living worker of a service behind @id, or NULL. */
 static struct worker *next_of(struct workers *workers, __u32 service, __u32 *id)
@@ -302,6 +293,7 @@ static void tick(struct source *source, uint32_t events)
 		if (worker && !worker->dead && worker->value.state == CS_WORKER_DRAINING)
 			look_after(worker);
 	}
+	rings_release(workers);
 }
 
 int generations_watch(struct workers *workers)

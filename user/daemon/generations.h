@@ -41,7 +41,10 @@ __u64 generation_routes(const struct worker *worker);
 /* Milliseconds until a draining worker is expelled; 0: it is not. */
 __u64 worker_drain_ms(const struct worker *worker);
 
-/* Tells draining workers their numbers, once a second, and expels those whose time is over. */
+/*
+ * Once a second: tells draining workers their numbers, expels those whose time is over, and writes
+ * rings that were held.
+ */
 int generations_watch(struct workers *workers);
 
 #endif

@@ -3,9 +3,22 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 #include "daemon/holdings.h"
+#include "daemon/log.h"
+
+/* Longer than the others take: they try every two seconds (lib/session.c, LAST_RETRY_MS). */
+#define RING_HELD_MS 3000
+
+__u64 now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
+}
 
 int entry_write(const struct worker *worker)
 {
@@ -17,14 +30,41 @@ int entry_write(const struct worker *worker)
 
 int ring_write(struct workers *workers, __u32 service)
 {
+	static const struct cs_ring empty;
 	struct service *of = &workers->service[service];
-	int err = bpf_map_update_elem(workers->plane->map[PLANE_RING], &service, &of->ring,
-				      BPF_ANY) ?
+	int err = bpf_map_update_elem(workers->plane->map[PLANE_RING], &service,
+				      of->ring_from ? &empty : &of->ring, BPF_ANY) ?
 			  -errno :
 			  0;
 
 	of->ring_owed = err;
 	return err;
+}
+
+void ring_hold(struct service *service)
+{
+	if (!service->ring.worker[0])
+		service->ring_from = now_ms() + RING_HELD_MS;
+}
+
+void rings_release(struct workers *workers)
+{
+	__u64 now = now_ms();
+
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		struct service *service = &workers->service[id];
+		__u64 from = service->ring_from;
+		int err;
+
+		if (!from || now < from)
+			continue;
+		service->ring_from = 0;
+		err = ring_write(workers, id);
+		if (!err)
+			continue;
+		service->ring_from = from; /* in a second, again */
+		log_limited("%s: writing its ring: %s", service->value.name, strerror(-err));
+	}
 }
 
 int ring_join(struct worker *worker)

@@ -8,11 +8,21 @@
 
 #include "daemon/workers.h"
 
+__u64 now_ms(void); /* CLOCK_MONOTONIC */
+
 /* Each returns 0 or a negative errno. */
 int entry_write(const struct worker *worker);
 int ring_write(struct workers *workers, __u32 service);
 int ring_join(struct worker *worker);
 int ring_leave(struct worker *worker); /* it is active no more: its buckets go to the others */
+
+/*
+ * A worker that serves already is about to join: are there others, that the daemon does not know
+ * yet?  Packets of theirs must not go to the first by the ring.  While it is empty the kernel's own
+ * hash gives them to the sockets that had them before.
+ */
+void ring_hold(struct service *service);
+void rings_release(struct workers *workers); /* those that were held for long enough */
 
 /* First of @count slots in a row, or CS_MAX_SOCKETS. */
 __u32 slots_take(struct workers *workers, __u32 count);

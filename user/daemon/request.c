@@ -94,7 +94,9 @@ static int check_register(const struct connection *connection, const struct requ
 	if (request->fds > CS_MAX_SERVICE_LISTENERS)
 		return error_set(error, -EINVAL, "more than %d descriptors came with REGISTER",
 				 CS_MAX_SERVICE_LISTENERS);
-	if (message->pad || message->state > CS_WORKER_DEAD)
+	if (message->flags & ~CS_REGISTER_SERVES)
+		return error_set(error, -EPROTO, "REGISTER has flags that are none");
+	if (message->state > CS_WORKER_DEAD)
 		return error_set(error, -EPROTO, "REGISTER has a state that is none");
 	if (!request->fds)
 		return error_set(error, -EINVAL, "no socket came with REGISTER");
@@ -112,6 +114,7 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 		.peer = connection->peer,
 		.token = message->token,
 		.state = message->state,
+		.serves = message->flags & CS_REGISTER_SERVES,
 		.sockets = request->fd,
 		.count = request->fds,
 	};

@@ -330,6 +330,8 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 		return err;
 	}
 	generation_enter(worker, asked->state);
+	if (asked->serves)
+		ring_hold(&workers->service[service]);
 	err = start_worker(worker, listener, by_position, error);
 	if (err)
 		undo_worker(worker);

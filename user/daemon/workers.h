@@ -57,6 +57,7 @@ struct service {
 	int table_fd, usage_fd;
 	struct cs_ring ring; /* as in cs_ring */
 	bool ring_owed;	     /* it could not be written */
+	__u64 ring_from;     /* CLOCK_MONOTONIC in ms: until then packets find it empty; 0: no */
 	struct cs_ring_scores scores;
 };
 
@@ -92,6 +93,7 @@ struct admission {
 	char service[CS_NAME_SIZE];
 	__u32 token;	    /* of its generation; 0: none */
 	__u8 state;	    /* CS_WORKER_* that an earlier daemon said */
+	bool serves;	    /* it was there before it asked */
 	const int *sockets; /* the caller closes them */
 	__u32 count;
 };

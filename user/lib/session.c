@@ -256,9 +256,10 @@ static bool sockets_are_there(const struct cidsteer *handle)
 	return true;
 }
 
-static int send_register(struct cidsteer *handle, int timeout_ms)
+static int send_register(struct cidsteer *handle, uint32_t flags, int timeout_ms)
 {
 	struct cs_msg_register request = {
+		.flags = flags,
 		.token = handle->token,
 		.sockets = handle->sockets,
 		.state = handle->draining ? CS_WORKER_DRAINING : handle->state.state,
@@ -278,14 +279,14 @@ static int send_register(struct cidsteer *handle, int timeout_ms)
 	return 0;
 }
 
-/* Connects and asks; the answer comes later. */
-static int ask(struct cidsteer *handle, int timeout_ms)
+/* Connects and asks, later than cidsteer_open(); the answer comes later still. */
+static int ask(struct cidsteer *handle)
 {
 	char line[256];
-	int err = link_connect(handle, timeout_ms);
+	int err = link_connect(handle, 0);
 
 	if (!err)
-		return send_register(handle, timeout_ms);
+		return send_register(handle, CS_REGISTER_SERVES, 0);
 	snprintf(line, sizeof(line), "%s: %s", handle->path, strerror(-err));
 	return say(handle, err, line);
 }
@@ -341,7 +342,7 @@ void session_retry(struct cidsteer *handle)
 		say(handle, 0, "the sockets that were registered are closed");
 		return;
 	}
-	if (ask(handle, 0))
+	if (ask(handle))
 		retry_later(handle);
 }
 
@@ -370,7 +371,7 @@ int session_open(struct cidsteer *handle)
 			 strerror(-err));
 		return err;
 	}
-	err = send_register(handle, handle->timeout_ms);
+	err = send_register(handle, 0, handle->timeout_ms);
 	return err ? err : take_answer(handle, handle->timeout_ms);
 }
 
