@@ -60,12 +60,13 @@ edition()
 	BUILD=$1 start_daemon
 }
 
-# held BUILD: the same, stopped where the listeners have the new programs and XDP has the old.
+# held BUILD [POINT]: the same, stopped; by default where the listeners have the new programs and XDP
+# has the old.
 held()
 {
 	stop_daemon KILL
 	(
-		export CIDSTEER_STOP_AT="between the hooks"
+		export CIDSTEER_STOP_AT=${2:-between the hooks}
 		exec_in_ns server "$1/cidsteerd" --config "$CONFIG" --control "$CONTROL" --bpffs "$BPFFS" \
 			>>"$DAEMON_LOG" 2>&1
 	) &
@@ -119,6 +120,18 @@ is "no pin is left over" "$(find "$BPFFS" -name '*_new')" ""
 instances=$(bpftool -j map dump pinned "$BPFFS/cs_listeners")
 check "it starts once more" edition "$FIRST"
 is "and replaces nothing" "$(bpftool -j map dump pinned "$BPFFS/cs_listeners")" "$instances"
+
+# ---- two at once, after one that was killed ---------------------------------------------------
+held "$SECOND" "stale socket"
+before=$(wc -l <"$DAEMON_LOG")
+is "of two daemons that find a stale socket one is refused" \
+	"$(timeout 20 "$FIRST/cidsteerd" --config "$CONFIG" --control "$CONTROL" --bpffs "$BPFFS" 2>&1)" \
+	"cidsteerd: $CONTROL: another daemon listens there"
+kill -CONT "$DAEMON_PID"
+check "the other listens" wait_for cidsteer reload
+check "and the workers come back to it" wait_for eval \
+	'[ $(tail -n +$((before + 1)) "$DAEMON_LOG" | grep -c "worker .* is back") = 2 ]'
+edition "$FIRST"
 
 # ---- another layout -------------------------------------------------------------------------
 stop_daemon

@@ -4,13 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/point.h"
 #include "daemon/connection.h"
 #include "daemon/log.h"
+
+#define LOCK_PATH (sizeof(((struct control *)0)->path) + sizeof(".lock"))
+#define LOCK_TRIES 100 /* others that end meanwhile */
 
 static void connection_ready(struct source *source, uint32_t events)
 {
@@ -106,6 +111,50 @@ static void accept_connection(struct source *source, uint32_t events)
 	control->count++;
 }
 
+static void lock_path(const char *path, char lock[LOCK_PATH])
+{
+	snprintf(lock, LOCK_PATH, "%s.lock", path);
+}
+
+/*
+ * Held for as long as the socket: who sees that nobody listens at it, and who replaces it, is then
+ * one.  Who ends removes the file, so what was locked may be no longer what is there.
+ */
+static int lock_socket(struct control *control, struct error *error)
+{
+	char path[LOCK_PATH];
+	struct stat held, there;
+	int err = 0;
+
+	lock_path(control->path, path);
+	for (int tries = 0; tries < LOCK_TRIES; tries++) {
+		_cleanup_fd_ int fd =
+			open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) || fstat(fd, &held)) {
+			err = -errno;
+			break;
+		}
+		if (stat(path, &there) || there.st_ino != held.st_ino)
+			continue;
+		control->lock = take_fd(&fd);
+		return 0;
+	}
+	if (!err || err == -EWOULDBLOCK)
+		return error_set(error, -EADDRINUSE, "%s: another daemon listens there",
+				 control->path);
+	return error_set(error, err, "%s: %s", path, strerror(-err));
+}
+
+static void unlock_socket(struct control *control)
+{
+	char path[LOCK_PATH];
+
+	lock_path(control->path, path);
+	unlink(path);
+	cleanup_fd(&control->lock);
+}
+
 /* A socket file that nobody listens at is removed; one that answers is another daemon's. */
 static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 {
@@ -128,6 +177,7 @@ static int clear_stale(const struct sockaddr_un *addr, struct error *error)
 	if (errno != ECONNREFUSED)
 		return error_set(error, -EADDRINUSE, "%s: is in the way: %s", addr->sun_path,
 				 strerror(errno));
+	CS_POINT("stale socket"); /* found, and not removed */
 	log_line("%s: removed a stale socket", addr->sun_path);
 	return unlink(addr->sun_path) ?
 		       error_set(error, -errno, "%s: %s", addr->sun_path, strerror(errno)) :
@@ -161,19 +211,14 @@ static void make_parent(const char *path)
 	mkdir(parent, 0755); /* if that fails, bind() says so */
 }
 
-int control_listen(struct control *control, const char *path, struct workers *workers,
-		   struct loop *loop, struct error *error)
+static int listen_at(struct control *control, struct loop *loop, struct error *error)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *path = control->path;
 	_cleanup_fd_ int fd = -1;
 	int err;
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return error_set(error, -ENAMETOOLONG, "%s: longer than %zu bytes", path,
-				 sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
-	strcpy(control->path, path);
-	make_parent(path);
 	err = clear_stale(&addr, error);
 	if (err)
 		return err;
@@ -182,9 +227,6 @@ int control_listen(struct control *control, const char *path, struct workers *wo
 	if (err)
 		return error_set(error, err, "%s: %s", path, strerror(-err));
 	control->source = (struct source){ fd, accept_connection };
-	control->workers = workers;
-	control->loop = loop;
-	control->spare = open_spare();
 	err = loop_watch(loop, &control->source);
 	if (err) {
 		unlink(path);
@@ -194,9 +236,33 @@ int control_listen(struct control *control, const char *path, struct workers *wo
 	return 0;
 }
 
+int control_listen(struct control *control, const char *path, struct workers *workers,
+		   struct loop *loop, struct error *error)
+{
+	int err;
+
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return error_set(error, -ENAMETOOLONG, "%s: longer than %zu bytes", path,
+				 sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+	strcpy(control->path, path);
+	control->workers = workers;
+	control->loop = loop;
+	make_parent(path);
+	err = lock_socket(control, error);
+	if (err)
+		return err;
+	err = listen_at(control, loop, error);
+	if (err)
+		unlock_socket(control);
+	else
+		control->spare = open_spare();
+	return err;
+}
+
 void control_close(struct control *control)
 {
 	if (unlink(control->path))
 		log_line("%s: it is left: %s", control->path, strerror(errno));
 	close(control->source.fd);
+	unlock_socket(control);
 }

@@ -18,6 +18,7 @@ struct control {
 	struct connection *first;
 	unsigned int count;
 	int spare; /* descriptor to give up when none is left */
+	int lock;  /* of two daemons that find a stale socket at once, one replaces it */
 	char path[108];
 	/* Reads the configuration anew; set by who owns it. */
 	int (*reload)(struct control *control, struct error *error);
