@@ -127,7 +127,8 @@ $(B)/tests/prog/%: $(B)/obj/tests/prog/%.o $(call objs,$(wildcard tests/prog/fix
 $(B)/selftests/%: $(B)/obj/selftests/%.o $(B)/libcidsteer.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ -lpthread -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(TOOL_LIBS) -lpthread -o $@
+$(B)/selftests/sums: TOOL_LIBS := -lbpf
 
 FAULTS := $(B)/tests/fault/faults $(B)/tests/fault/shim.so $(B)/tests/fault/client
 

@@ -54,11 +54,8 @@ with()
 # state: what is to be the same after a mistake: maps, but for counters, and programs.
 state()
 {
-	local map
-
-	for map in cs_abi cs_addrs cs_ports cs_services cs_workers cs_ring cs_listeners cs_cids cs_sockets; do
-		bpftool -j map dump pinned "$BPFFS/$map"
-	done | md5sum
+	(cd "$BPFFS" && "$TOOLS/sums" cs_abi cs_addrs cs_ports cs_services cs_workers cs_ring cs_listeners \
+		cs_cids cs_sockets)
 	in_ns server ip link | grep -c xdp
 }
 

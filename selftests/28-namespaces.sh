@@ -252,11 +252,7 @@ all=("$own" "$red" "$blue")
 # Not of the local addresses: the kernel may still be about to make some (RFC 4862, section 5.4).
 state()
 {
-	local map
-
-	for map in cs_abi cs_addrs cs_services cs_workers cs_listeners; do
-		bpftool -j map dump pinned "$BPFFS/$map"
-	done | md5sum
+	(cd "$BPFFS" && "$TOOLS/sums" cs_abi cs_addrs cs_services cs_workers cs_listeners)
 	(cd "$BPFFS" && echo ./*)
 }
 
