@@ -94,30 +94,27 @@ def listed():
 
 libbpf = ctypes.CDLL("libbpf.so.1")
 
-def elements(path, key_size, value_size, most):
-    """Pairs of bytes, by batches: a dump as text takes seconds."""
+def pinned(path):
     fd = libbpf.bpf_obj_get(path.encode())
     assert fd >= 0, path
+    return fd
+
+def batch(fd, after, key_size, value_size, most):
+    """Pairs of bytes behind a key, or, with None, from the first: a dump as text takes seconds."""
     keys, values = ctypes.create_string_buffer(key_size * most), ctypes.create_string_buffer(value_size * most)
-    at, started, found = ctypes.create_string_buffer(max(key_size, 8)), False, []
-    while True:
-        count = ctypes.c_uint32(most)
-        err = libbpf.bpf_map_lookup_batch(fd, at if started else None, at, keys, values, ctypes.byref(count), None)
-        assert err in (0, -errno.ENOENT), os.strerror(-err)
-        started = True
-        key, value = keys.raw, values.raw
-        for i in range(count.value):
-            found.append((key[i * key_size:(i + 1) * key_size], value[i * value_size:(i + 1) * value_size]))
-        if err:
-            os.close(fd)
-            return found
+    count, at = ctypes.c_uint32(most), ctypes.create_string_buffer(max(key_size, 8))
+    err = libbpf.bpf_map_lookup_batch(fd, after, at, keys, values, ctypes.byref(count), None)
+    assert err in (0, -errno.ENOENT), os.strerror(-err)
+    key, value = keys.raw, values.raw
+    return [(key[i * key_size:(i + 1) * key_size], value[i * value_size:(i + 1) * value_size])
+            for i in range(count.value)], err == 0
 
 def mapped(bpffs, index):
     lines, short = set(), set()
-    for key, value in elements(bpffs + "/cs_locals", 4, 64, 16384):
+    after = struct.pack("<I", index * 1024 - 1) if index else None
+    for key, value in batch(pinned(bpffs + "/cs_locals"), after, 4, 64, 1024)[0]:
         (key,) = struct.unpack("<I", key)
-        if key // 1024 != index:
-            continue
+        assert key // 1024 == index, key
         for at in range(0, 64, 16):
             raw = value[at:at + 16]
             if not any(raw):
@@ -126,13 +123,16 @@ def mapped(bpffs, index):
             assert key % 1024 == line(net.network_address), net
             assert net not in lines, net
             lines.add(net)
-    for key, _ in elements(bpffs + "/cs_prefixes", 24, 4, 4096):
+    prefixes, more = batch(pinned(bpffs + "/cs_prefixes"), None, 24, 4, 8192)
+    assert not more
+    for key, _ in prefixes:
         bits, netns = struct.unpack_from("<II", key)
         if netns == index:
             short.add(network(key[8:], bits - 32))
     ports = struct.Struct("<131072xI") # struct cs_ports: lines of ports, then the number of prefixes
-    value = elements(bpffs + "/cs_ports", 4, ports.size, 16)[index][1]
-    return lines, short, ports.unpack(value)[0]
+    value = ctypes.create_string_buffer(ports.size)
+    assert libbpf.bpf_map_lookup_elem(pinned(bpffs + "/cs_ports"), struct.pack("<I", index), value) == 0
+    return lines, short, ports.unpack(value.raw)[0]
 
 if sys.argv[1] == "agree":
     lines, short, number = mapped(sys.argv[3], int(sys.argv[4]))
@@ -391,6 +391,7 @@ check "  they agree" agree
 
 # ---- the lease ------------------------------------------------------------------------------
 PATIENCE=30
+POLL=0.5 # each look takes a Python
 configure <<<'service "h3" { listen = {"[::]:443"} interface = {"s0"} unknown_cid = "drop" }'
 now_ns()
 {
