@@ -55,7 +55,7 @@ with()
 state()
 {
 	(cd "$BPFFS" && "$TOOLS/sums" cs_abi cs_addrs cs_ports cs_services cs_workers cs_ring cs_listeners \
-		cs_cids cs_sockets)
+		cs_cids cs_sockets) || echo "not read at $EPOCHREALTIME"
 	in_ns server ip link | grep -c xdp
 }
 

@@ -252,7 +252,8 @@ all=("$own" "$red" "$blue")
 # Not of the local addresses: the kernel may still be about to make some (RFC 4862, section 5.4).
 state()
 {
-	(cd "$BPFFS" && "$TOOLS/sums" cs_abi cs_addrs cs_services cs_workers cs_listeners)
+	(cd "$BPFFS" && "$TOOLS/sums" cs_abi cs_addrs cs_services cs_workers cs_listeners) ||
+		echo "not read at $EPOCHREALTIME"
 	(cd "$BPFFS" && echo ./*)
 }
 

@@ -41,7 +41,7 @@ of_report()
 output=$(cidsteer report 2>"$WORK/err")
 is "with nothing loaded it fails" "$?: $(cat "$WORK/err")" \
 	"1: cidsteer: report: $BPFFS: nothing is loaded: run cidsteer load, or cidsteerd"
-like "and says what there is" "$output" "^cidsteer .*, kernel $(uname -r),"
+like "and says what there is" "$output" "^cidsteer .*, kernel $(uname -r | sed "s/[.+]/[&]/g"),"
 
 check "the daemon starts" start_daemon
 for name in a b; do

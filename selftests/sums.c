@@ -38,6 +38,11 @@ static void sum_up(const char *pin)
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len))
 		fail("opening", pin);
+	if (info.type == BPF_MAP_TYPE_PERCPU_ARRAY || info.type == BPF_MAP_TYPE_PERCPU_HASH ||
+	    info.type == BPF_MAP_TYPE_LRU_PERCPU_HASH) {
+		errno = ENOTSUP;
+		fail("a value for each processor", pin);
+	}
 	key = malloc(info.key_size);
 	value = malloc(info.value_size);
 	if (!key || !value)
@@ -50,9 +55,13 @@ static void sum_up(const char *pin)
 		}
 		add(&sum, key, info.key_size);
 		add(&sum, value, info.value_size);
-		if (++entries > info.max_entries)
-			break; /* a hash that changes may never end */
+		if (++entries > info.max_entries) {
+			errno = EBUSY;
+			fail("it changes", pin);
+		}
 	}
+	if (errno != ENOENT)
+		fail("reading", pin);
 	printf("%s %u %016llx\n", pin, entries, (unsigned long long)sum);
 	free(key);
 	free(value);
