@@ -20,7 +20,7 @@ MULTIARCH := $(shell $(CC) -print-multiarch)
 BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 -MMD -MP -Iinclude -Ibpf $(BPF_DEFS) \
 	-idirafter /usr/include/$(MULTIARCH)
 
-BPF     := cidsteer explain stub groups
+BPF     := cidsteer explain cpu stub groups
 SKELS   := $(BPF:%=$(B)/%.skel.h)
 COMMON  := $(wildcard user/common/*.c)
 PLANE   := $(wildcard user/dataplane/*.c)
@@ -197,7 +197,7 @@ fuzz_capture := $(fuzz_text)
 fuzz_config  := user/dataplane/config.c user/dataplane/netns.c
 fuzz_answer  := $(wildcard user/lib/*.c)
 fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit \
-	holdings generations reap loop strays)
+	holdings generations reap loop strays targets)
 
 $(B)/fuzz/san/%.o: %.c tests/fuzz/not-guided
 	@mkdir -p $(@D)

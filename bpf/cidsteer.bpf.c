@@ -3,6 +3,7 @@
  * The two hooks: parse, decide, act, count.
  */
 #include "xdp.bpf.h"
+#include "targets.bpf.h"
 #include "watch.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -22,17 +23,18 @@ SEC("xdp")
 int cs_xdp(struct xdp_md *ctx)
 {
 	struct cs_verdict verdict;
+	int dropped, action;
 	__u32 reason, drop;
-	int dropped;
 
 	frame_verdict(ctx, &verdict);
 	dropped = verdict.drop && lease_is_valid();
 	reason = dropped ? verdict.drop : verdict.reason;
 	drop = dropped ? 0 : verdict.drop;
-	cs_count(CS_HOOK_XDP, &verdict, dropped);
+	action = dropped ? XDP_DROP : cs_send(&verdict);
+	cs_count(CS_HOOK_XDP, &verdict, dropped, action == XDP_REDIRECT);
 	if (cs_is_watched(reason, drop))
 		cs_watch_xdp(ctx, reason, drop, dropped ? 0 : verdict.worker, verdict.routed);
-	return dropped ? XDP_DROP : XDP_PASS;
+	return action;
 }
 
 /* Never SK_DROP: it is answered with an ICMP, which tells a prober which IDs exist. */
@@ -54,7 +56,7 @@ int cs_reuseport(struct sk_reuseport_md *md)
 		if (bpf_sk_select_reuseport(md, &cs_sockets, &slot, 0))
 			verdict.reason = CS_C_no_socket;
 	}
-	cs_count(CS_HOOK_REUSEPORT, &verdict, 0);
+	cs_count(CS_HOOK_REUSEPORT, &verdict, 0, 0);
 	if (cs_is_watched(verdict.reason, verdict.drop))
 		cs_watch_socket(md, verdict.reason, verdict.drop, verdict.worker, verdict.routed);
 	return SK_PASS;

@@ -235,7 +235,7 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 }
 
 /* One packet seen, one verdict, and what is to be noted beside it. */
-CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int dropped)
+CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int dropped, int moved)
 {
 	__u32 key = CS_COUNTER_KEY(hook, verdict->service);
 	struct cs_counters *counters = bpf_map_lookup_elem(&cs_counters, &key);
@@ -250,6 +250,8 @@ CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int droppe
 	((__u64 *)counters)[reason]++;
 	if (verdict->small)
 		counters->small_initial++;
+	if (moved)
+		counters->to_cpu++;
 	if (verdict->drop && !dropped)
 		counters->not_enforced++;
 }

@@ -24,6 +24,7 @@ WITNESSES = 2
 TITLES = {
     "kernel": "kernel's own hash",
     "xdp": "steered, XDP",
+    "cpu": "moved to workers' CPUs",
     "stack": "steered, XDP detached",
     "rewritten": "one route rewritten",
 }
@@ -93,13 +94,19 @@ class Pass:
         before, after = (sum(w["strays"] for w in s["workers"]) for s in self.snapshot("workers"))
         return after - before
 
-    def seen(self, hook):
+    def seen(self, hook, counter="seen"):
         def of(counters):
             rows = [c for c in counters["counters"] if (c["hook"], c["service"]) == (hook, "h3")]
-            return rows[0]["seen"]
+            return rows[0][counter]
 
         before, after = (of(s) for s in self.snapshot("counters"))
         return after - before
+
+    def moved(self):
+        """What CPUs were sent, and what arrived there."""
+        before, after = ([sum(c[n] for c in s["cpus"]) for n in ("sent", "arrived")]
+                         for s in self.snapshot("status"))
+        return [a - b for a, b in zip(after, before)]
 
     def received(self):
         def of(ruleset):
@@ -188,6 +195,14 @@ def judge_hooks(claims, xdp, stack):
     )
 
 
+def judge_cpus(claims, p):
+    sent, arrived = p.moved()
+    claims.claim(
+        f"{TITLES['cpu']}: {sent} of {p.seen('xdp')} datagrams, {arrived} arrived",
+        0 < sent == arrived == p.seen("xdp", "to_cpu"),
+    )
+
+
 def judge_workers(claims, root):
     rows = re.findall(r"^worker \d+: (pid.*)$", (root / "steered" / "log").read_text(), re.M)
     nobody = [r for r in rows if re.search(r"uid 65534 CapEff 0+ NoNewPrivs 1$", r)]
@@ -233,12 +248,16 @@ def table(passes):
 
 
 def judge(root, tap):
-    passes = {name: Pass(root / name) for name in TITLES}
+    # A machine with one CPU has none to move to.
+    passes = {name: Pass(root / name) for name in TITLES if name != "cpu" or (root / name).exists()}
     claims = Claims(tap)
     judge_unsteered(claims, passes["kernel"])
-    for name in ("xdp", "stack"):
-        judge_steered(claims, name, passes[name])
+    for name in ("xdp", "cpu", "stack"):
+        if name in passes:
+            judge_steered(claims, name, passes[name])
     judge_hooks(claims, passes["xdp"], passes["stack"])
+    if "cpu" in passes:
+        judge_cpus(claims, passes["cpu"])
     judge_workers(claims, root)
     judge_control(claims, passes["rewritten"])
     print("\n".join(("# " if tap else "") + row for row in table(passes)))

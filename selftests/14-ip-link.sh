@@ -80,9 +80,68 @@ check "counts too" seen_by_xdp 100
 cidsteer detach s0 --force >/dev/null
 output=$(cidsteer attach lo --mode native 2>&1)
 is "a driver without native XDP" "$?: $output" \
-	"1: cidsteer: attach: lo: the driver refuses native XDP: Underlying driver does not support XDP in native mode: use --mode generic; or lower the MTU, see the kernel's log, or attach to the ports of a bond, bridge or VLAN device"
-like "auto falls back" "$(cidsteer attach lo)" "^lo: attached, generic"
+	"1: cidsteer: attach: lo: the driver refuses native XDP: Underlying driver does not support XDP in native mode: lower the MTU, if this or the kernel's log says so; or use --mode generic"
+like "auto falls back, and says why" "$(cidsteer attach lo)" \
+	"^lo: attached, generic, because the driver refuses native XDP: Underlying driver does not support XDP in native mode: "
 cidsteer detach lo --force >/dev/null
+
+# over KIND: a device above s1 and s2 is known, and what is below it.
+over()
+{
+	if ! ip -n server link add over type "$1" ${2:+link s1 id 7} 2>/dev/null; then
+		skip "the kernel has no $1" "a $1 says what to attach to"
+		return
+	fi
+	if [ -z "${2:-}" ]; then
+		for below in s1 s2; do
+			ip -n server link set "$below" down || bail "$1"
+			ip -n server link set "$below" master over || bail "$1"
+		done
+	fi
+	output=$(cidsteer attach over --mode native 2>&1)
+	case $?:$output in
+	0:*) pass "a $1 has native XDP" ;;
+	*) like "a $1 says what to attach to" "$output" "^cidsteer: attach: over: the driver refuses native XDP: .*: it is a $1: attach to ${2:-s1, s2}; or use --mode generic$" ;;
+	esac
+	ip -n server link del over
+}
+veth server s1 client c1
+veth server s2 client c2
+over bridge
+over bond
+over vlan s1
+
+# ---- for a while ----------------------------------------------------------------------------
+attached()
+{
+	[ "$(in_ns server ip -d link show s0 | grep -c prog/xdp)" = "$1" ]
+}
+output=$(cidsteer attach s0 --try 1 </dev/null 2>&1)
+is "nobody says that it may stay" "$?: $(tail -1 <<<"$output")" \
+	"1: cidsteer: attach: s0: taken off again: nobody pressed Enter in 1 s"
+like "it has said so before" "$output" "^s0: taken off again in 1 s, unless you press Enter$"
+check "and it is taken off" attached 0
+is "somebody does" "$(cidsteer attach s0 --try 60 <<<"" | tail -1)" "s0: stays attached"
+check "and it stays" attached 1
+like "what was there before is not taken off" "$(cidsteer attach s0 --try 1 </dev/null 2>&1)" "^s0: attached, native"
+sleep 1.5
+check "it is not" attached 1
+cidsteer detach s0 --force >/dev/null
+for signal in KILL HUP INT; do
+	(exec_in_ns server "$BUILD/cidsteer" --bpffs "$BPFFS" attach s0 --try 60 >"$WORK/try" 2>&1 </dev/zero) &
+	pid=$!
+	check "attached for a minute" wait_for grep -q Enter "$WORK/try"
+	kill -$signal $pid
+	check "the command ends by SIG$signal: it is taken off" wait_for attached 0
+	wait $pid 2>/dev/null
+done
+output=$(cidsteer attach s9 --try 60 2>&1)
+is "what cannot be attached is said at once" "$?: $output" \
+	"1: cidsteer: attach: s9: there is no such interface in this network namespace"
+for words in 0 3601 1x ""; do
+	output=$(cidsteer attach s0 --try "$words" 2>&1)
+	is "--try '$words'" "$?: $(head -1 <<<"$output")" "2: cidsteer: attach: --try $words: not 1 to 3600 seconds"
+done
 output=$(cidsteer attach s9 2>&1)
 is "an interface that is not there" "$?: $output" \
 	"1: cidsteer: attach: s9: there is no such interface in this network namespace"

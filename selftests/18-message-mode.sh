@@ -307,7 +307,7 @@ def written(sock):
 
 def register(sock, fds):
     service = option["--service"].encode()
-    send(sock, REGISTER, struct.pack("=16sIIII", service, 0, len(fds), 0, 0), fds)
+    send(sock, REGISTER, struct.pack("=16sIIIIII", service, 0, len(fds), 0, 0, 0, 0), fds)
     return hear(sock)
 
 
@@ -353,7 +353,7 @@ for line in sys.stdin:
         write(control, arguments[1:], int(arguments[0]))
         print(written(control), flush=True)
     elif command == "again":
-        send(control, REGISTER, struct.pack("=16sIIII", option["--service"].encode(), 0, 1, 0, 0),
+        send(control, REGISTER, struct.pack("=16sIIIIII", option["--service"].encode(), 0, 1, 0, 0, 0, 0),
              [udp.fileno()])
         print(written(control), flush=True)
     elif command == "stranger": # on a connection that has not registered

@@ -178,7 +178,7 @@ done
 is "of 5 trains of 32 the server has taken each datagram for itself" \
 	"$(said trains) $(said datagrams_in) $(said unknown) $(said strays)" "5 160 80 80"
 is "each that is another worker's is a stray" \
-	"$(cidsteer workers | awk -v id="$real" '$1 == id { print $NF }')" 80
+	"$(cidsteer workers | awk -v id="$real" '$1 == id { print $9 }')" 80
 is "who has issued the ID got none" "$(count w)" 0
 offload off
 train

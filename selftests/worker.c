@@ -6,7 +6,7 @@
  * with --gro the datagrams of a train, each for itself.
  *
  *   worker --service NAME --listen ADDR:PORT... [--control PATH] [--handles N] [--generation N]
- *          [--user NAME] [--v6only] [--gro] [--unsteered] [--serve]
+ *          [--cpu N|own] [--user NAME] [--v6only] [--gro] [--unsteered] [--serve]
  *
  * First it says "ready ID..." with the worker id of each handle, or "refused ERRNO LINE".
  */
@@ -60,7 +60,7 @@ static struct {
 	const char *service, *control;
 	struct address listen[MAX_LISTENERS];
 	unsigned int listeners, handles;
-	uint32_t generation;
+	uint32_t generation, cpu;
 	const char *user;
 	bool v6only, gro, unsteered, serve;
 } options = { .handles = 1 };
@@ -267,12 +267,18 @@ static void drop_privileges(void)
 		err(1, "dropping privileges");
 }
 
+static uint32_t cpu_named(const char *text)
+{
+	return strcmp(text, "own") ? CIDSTEER_CPU(atoi(text)) : CIDSTEER_CPU_OWN;
+}
+
 static int open_handle(struct member *at, char *line, size_t size)
 {
 	struct cidsteer_options how = CIDSTEER_OPTIONS_INIT;
 
 	how.control = options.control;
 	how.generation = options.generation;
+	how.cpu = options.cpu;
 	how.error = line;
 	how.error_size = size;
 	at->lost = false;
@@ -756,6 +762,8 @@ int main(int argc, char **argv)
 			options.handles = atoi(value(&argv));
 		else if (!strcmp(*argv, "--generation"))
 			options.generation = atoi(value(&argv));
+		else if (!strcmp(*argv, "--cpu"))
+			options.cpu = cpu_named(value(&argv));
 		else if (!strcmp(*argv, "--user"))
 			options.user = value(&argv);
 		else if (!strcmp(*argv, "--v6only"))

@@ -20,6 +20,8 @@ static const char help[] =
 	"  --threads            workers are threads of one process, not processes\n"
 	"  --gro                receive trains of datagrams (UDP_GRO): the kernel picks the\n"
 	"                       worker by the first, so others in it may be strays\n"
+	"  --cpu                each worker runs on a CPU of its own, where XDP moves its\n"
+	"                       packets\n"
 	"  --user NAME          become this user once the sockets are bound\n"
 	"  --cert FILE, --key FILE\n"
 	"                       certificate chain and key, PEM; without: made up at start\n"
@@ -54,6 +56,7 @@ enum {
 	OPT_WORKERS,
 	OPT_THREADS,
 	OPT_GRO,
+	OPT_CPU,
 	OPT_USER,
 	OPT_CERT,
 	OPT_KEY,
@@ -75,6 +78,7 @@ static const struct option long_options[] = {
 	{ "workers", required_argument, NULL, OPT_WORKERS },
 	{ "threads", no_argument, NULL, OPT_THREADS },
 	{ "gro", no_argument, NULL, OPT_GRO },
+	{ "cpu", no_argument, NULL, OPT_CPU },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "cert", required_argument, NULL, OPT_CERT },
 	{ "key", required_argument, NULL, OPT_KEY },
@@ -177,6 +181,9 @@ static int parse_one(struct options *options, int opt, const char *value)
 		return 0;
 	case OPT_GRO:
 		options->gro = true;
+		return 0;
+	case OPT_CPU:
+		options->cpu = true;
 		return 0;
 	case OPT_WITHOUT_DAEMON:
 		options->without_daemon = true;

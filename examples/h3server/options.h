@@ -20,6 +20,7 @@ struct options {
 	bool steer;
 	bool without_daemon;
 	bool gro;
+	bool cpu; /* each worker on one, where its packets are moved */
 	bool has_preferred;
 	union addr preferred; /* preferred_address, RFC 9000, section 9.6 */
 	const char *user;

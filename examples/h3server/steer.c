@@ -48,6 +48,7 @@ int steer_open(struct worker *worker)
 		return 0;
 	o.control = options->control;
 	o.generation = worker->server->generation;
+	o.cpu = options->cpu ? CIDSTEER_CPU_OWN : 0;
 	o.error = error;
 	o.error_size = sizeof(error);
 	/* Beside older workers a new one that is not steered would take their packets. */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -269,12 +270,35 @@ static void wait_and_serve(struct worker *worker, int signals)
 		worker->stop = worker->drained = true;
 }
 
+/* The CPUs that it may run on are dealt out in turn. */
+static int run_on_own_cpu(const struct worker *worker)
+{
+	unsigned int left;
+	cpu_set_t set;
+	int cpu = -1;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return failed(worker, "its CPUs", strerror(errno));
+	left = (worker->index - 1) % CPU_COUNT(&set) + 1;
+	while (left) {
+		cpu++;
+		left -= !!CPU_ISSET(cpu, &set);
+	}
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		return failed(worker, "its CPU", strerror(errno));
+	return 0;
+}
+
 static int prepare(struct worker *worker)
 {
 	const struct options *options = worker->server->options;
 	size_t length = options->cid_length;
 	unsigned int i;
 
+	if (options->cpu && run_on_own_cpu(worker) < 0)
+		return -1;
 	worker->epoll = epoll_create1(EPOLL_CLOEXEC);
 	worker->train = malloc(sizeof(*worker->train));
 	if (worker->epoll < 0 || !worker->train)

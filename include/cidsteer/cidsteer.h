@@ -54,9 +54,14 @@ struct cidsteer_options {
 	size_t cid_length;   /* bytes of the IDs that this server issues, 1..20: open succeeds also
 			      * where no daemon answers, and the worker is steered when one comes;
 			      * 0: the service says it, and open fails without a daemon */
+	uint32_t cpu;	     /* CIDSTEER_CPU(n): the worker runs on CPU n, and its packets are to be
+			      * moved there by XDP; CIDSTEER_CPU_OWN: on the one that the calling
+			      * thread may run on, if it is one; 0: they stay where they are */
 };
+#define CIDSTEER_CPU(n) ((uint32_t)(n) + 1)
+#define CIDSTEER_CPU_OWN UINT32_MAX
 /* clang-format off */
-#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0, 0 }
+#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0, 0, 0 }
 /* clang-format on */
 
 /*
@@ -81,7 +86,7 @@ struct cidsteer_options {
  *                   created by a user who is neither the service's nor root
  *   -EINVAL         @options->cid_length is neither 0 nor the service's; a socket is not a bound,
  *                   unconnected UDP socket with SO_REUSEPORT of one of the service's listeners,
- *                   or one is missing or too many
+ *                   or one is missing or too many; there is no CPU @options->cpu
  *   -EPROTO         daemon and library speak different versions of the protocol
  *   -EBUSY          a socket is registered already, as another worker
  *   -ENOSPC         no worker id, socket slot or usage line is free

@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 4
+#define CS_LAYOUT 5
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 257   /* ids 1..256; 0 is "no service": the configuration is refused */
@@ -24,6 +24,7 @@
 #define CS_MAX_NETNS 16		    /* network namespaces: the configuration is refused */
 #define CS_LOCAL_LINES 1024	    /* of cs_locals for each namespace, a power of two */
 #define CS_MAX_PREFIXES 4096	    /* local prefixes: those too many are not local */
+#define CS_MAX_CPUS 512		    /* of cs_cpus: packets are not moved to a CPU above */
 #define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
 #define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
 #define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
@@ -163,25 +164,41 @@ _Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
 #define CS_WORKER_DRAINING 3 /* keeps those that it has */
 #define CS_WORKER_DEAD 4     /* is being reaped */
 
-#define CS_WORKER_GRO 1 /* of flags: a socket had UDP_GRO when it registered */
+#define CS_WORKER_GRO 1	   /* of flags: a socket had UDP_GRO when it registered */
+#define CS_WORKER_SERVED 2 /* of flags: it served before it registered */
 
-#define CS_TARGET_SOCKET 0 /* index is the worker's first slot in cs_sockets */
+/* Where XDP sends a worker's packets; cs_reuseport then picks its socket, whichever it was. */
+#define CS_TARGET_SOCKET 0 /* to the stack, where they are */
+#define CS_TARGET_CPU 1	   /* to the stack on the worker's CPU */
 
 /* Value of cs_workers: who owns a connection, and where its packets go. */
 struct cs_worker {
 	__u32 generation; /* start of the server it belongs to, counted in its service; 0: none */
 	__u8 state;	  /* CS_WORKER_* */
-	__u8 target;	  /* CS_TARGET_*: which map @index is for */
+	__u8 target;	  /* CS_TARGET_* */
 	__u16 service;
-	__u32 index;
+	__u32 index; /* its first slot in cs_sockets */
 	__u16 usage; /* its line in the service's usage map */
 	__u8 slots;  /* that it has in cs_sockets, from @index on */
-	__u8 flags;  /* CS_WORKER_GRO */
+	__u8 flags;  /* CS_WORKER_GRO, CS_WORKER_SERVED */
 	__u32 pid;   /* for people and for a restarted daemon; 0: not known */
 	__u32 token; /* by which the server names the generation */
 	__u64 start; /* start time of @pid in clock ticks since boot (proc(5), stat field 22) */
 };
 _Static_assert(sizeof(struct cs_worker) == 32, "map value layout");
+
+/* Value of cs_targets: what CS_TARGET_* needs to know beside it. */
+struct cs_target {
+	__u32 cpu;
+};
+
+/* Value of cs_cpu_counts, by the CPU that is sent to; sent - arrived were dropped, or are on
+ * their way.
+ */
+struct cs_cpu_count {
+	__u64 sent;    /* counted where XDP runs */
+	__u64 arrived; /* counted where they are sent to */
+};
 
 /* May packets be sent to a worker in this state? */
 static inline __attribute__((always_inline, unused)) int cs_worker_serves(__u8 state)
@@ -238,7 +255,7 @@ struct cs_verdict {
 	__u16 listener; /* of all services */
 	__u16 worker;	/* 0: none */
 	__u8 position;	/* of the listener in its service */
-	__u8 pad;	/* must be zero */
+	__u8 target;	/* of @worker, CS_TARGET_* */
 	__u32 version;	/* of a long header, host order; 0 else */
 	__u8 form;	/* CS_FORM_* (core/quic.h) */
 	__u8 type;	/* CS_TYPE_* (core/quic.h) */

@@ -76,6 +76,7 @@ CS_INLINE void cs_decide_ring(struct cs_verdict *verdict, __u64 hash, __u32 reas
 	verdict->worker = id;
 	verdict->state = worker->state;
 	verdict->index = worker->index;
+	verdict->target = worker->target;
 }
 
 /* A route that was issued.  Returns whether its worker is there to be sent to. */
@@ -96,6 +97,7 @@ CS_INLINE int cs_decide_route(struct cs_verdict *verdict, __u64 hash)
 	verdict->worker = verdict->routed;
 	verdict->state = worker->state;
 	verdict->index = worker->index;
+	verdict->target = worker->target;
 	return 1;
 }
 

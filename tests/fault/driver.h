@@ -156,7 +156,9 @@ struct puppet {
 
 void puppet_spawn(struct puppet *puppet, const char *service);
 int puppet_open(struct puppet *puppet);
-int puppet_issue(struct puppet *puppet); /* puppet->cid, which nobody had before */
+int puppet_open_early(struct puppet *puppet); /* without a daemon */
+int puppet_connect(struct puppet *puppet);    /* which was opened early: until it is admitted */
+int puppet_issue(struct puppet *puppet);      /* puppet->cid, which nobody had before */
 void puppet_end(struct puppet *puppet);
 
 /* Packets with its connection ID, from several ports: it gets each. */
@@ -205,6 +207,7 @@ unsigned int look_state(unsigned int id);
 /* Workers of a process that are there, dead ones too. */
 unsigned int look_workers_of(pid_t pid);
 /* Are the same slots of cs_sockets taken as there? */
+bool look_has_ring(const char *service);
 bool look_same_sockets(const struct snapshot *as);
 
 /* No pin, no socket file, nothing of what was made in the kernel. */

@@ -13,6 +13,8 @@
 #include "core/quic.h"
 #include "driver.h"
 
+#define CPUS 8 /* that are looked at; workers use the first */
+
 #define SOME 64 /* slots of the large arrays that the driver's few workers can be in */
 
 static void open_plane(struct plane *plane)
@@ -205,6 +207,7 @@ void snapshot_take(struct snapshot *to, bool exact)
 	if (exact) {
 		mix_prog_id(&to->hash[SNAPSHOT_PINS], plane.xdp);
 		mix_prog_id(&to->hash[SNAPSHOT_PINS], plane.explain);
+		mix_prog_id(&to->hash[SNAPSHOT_PINS], plane.cpu);
 	}
 	mix_addresses(to, &plane, exact);
 	mix_ports(&to->hash[SNAPSHOT_LINES], &plane);
@@ -268,6 +271,33 @@ static void check_ring(const struct plane *plane, __u32 id, const struct cs_work
 	}
 }
 
+/* A CPU has a queue if, and only if, packets of a worker are sent there. */
+static bool queues_agree(const struct plane *plane)
+{
+	_cleanup_free_ struct cs_worker *workers = calloc(CS_MAX_WORKERS, sizeof(*workers));
+	bool used[CPUS] = {};
+
+	if (plane_workers(plane, workers))
+		give_up("cs_workers cannot be read");
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		struct cs_target target;
+
+		if (workers[id].target != CS_TARGET_CPU || !cs_worker_serves(workers[id].state))
+			continue;
+		if (bpf_map_lookup_elem(plane->map[PLANE_TARGETS], &id, &target) ||
+		    target.cpu >= CPUS)
+			return false;
+		used[target.cpu] = true;
+	}
+	for (__u32 cpu = 0; cpu < CPUS; cpu++) {
+		struct bpf_cpumap_val queue;
+
+		if (used[cpu] != !bpf_map_lookup_elem(plane->map[PLANE_CPUS], &cpu, &queue))
+			return false;
+	}
+	return true;
+}
+
 static void check_sockets(const struct plane *plane, const struct cs_worker *workers)
 {
 	for (__u32 slot = 0; slot < SOME; slot++) {
@@ -300,6 +330,9 @@ void look_consistent(void)
 			check_ring(&plane, id, workers);
 	}
 	check_sockets(&plane, workers);
+	/* What it could not make a daemon tries again each second. */
+	if (!eventually(queues_agree(&plane)))
+		complain("queues of CPUs are not what workers use");
 }
 
 unsigned int look_up(const char *name, const __u8 bytes[8])
@@ -347,6 +380,23 @@ unsigned int look_workers_of(pid_t pid)
 	for (int i = 0; i < CS_MAX_WORKERS; i++)
 		count += workers[i].state && workers[i].pid == (__u32)pid;
 	return count;
+}
+
+bool look_has_ring(const char *service)
+{
+	_cleanup_plane_ struct plane plane;
+	struct cs_service value;
+	struct cs_ring ring;
+
+	open_plane(&plane);
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (plane_service(&plane, id, &value) || strcmp(value.name, service))
+			continue;
+		if (bpf_map_lookup_elem(plane.map[PLANE_RING], &id, &ring))
+			give_up("cs_ring: %s", strerror(errno));
+		return ring.worker[0];
+	}
+	return false;
 }
 
 static bool is_there(const char *path)

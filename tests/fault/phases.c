@@ -357,6 +357,36 @@ static void run_leave_told(uint32_t fail_at)
 	leave_one(fail_at, "told");
 }
 
+/* Its ring is held, for others may come: whatever fails, it is steered in the end. */
+static void run_hold(uint32_t fail_at)
+{
+	struct puppet early;
+
+	puppet_spawn(&early, "told");
+	if (puppet_open_early(&early))
+		give_up("a worker without a daemon: %s", early.text);
+	daemon_start(&daemon_program, false, 0);
+	log_clear();
+	fault_arm(fail_at);
+	if (puppet_connect(&early))
+		complain("who was there before the daemon is not admitted: %s", early.text);
+	if (look_has_ring("told"))
+		complain("the ring was not held");
+	if (!eventually(look_has_ring("told")))
+		complain("the ring was not written");
+	daemon_settle(&daemon_program);
+	fault_disarm();
+	note_case();
+	if (log_errors() > 1)
+		complain("%u lines of errors", log_errors());
+	puppet_works(&early);
+	puppet_end(&early);
+	if (!eventually(!look_workers_of(early.pid)))
+		complain("worker %u was not reaped", early.id);
+	check_daemon(fail_at, "told");
+	program_end(&daemon_program, SIGKILL);
+}
+
 /* ---- the library -------------------------------------------------------------------------- */
 
 static void prepare_library(void)
@@ -583,6 +613,7 @@ const struct phase phases[] = {
 	{ "register", "cidsteerd admits a worker", prepare_daemon, run_register },
 	{ "register-told", "cidsteerd admits a worker that does not share the table",
 	  prepare_daemon, run_register_told },
+	{ "hold", "cidsteerd admits a worker that was there before it", prepare_pins, run_hold },
 	{ "leave", "cidsteerd buries a worker", prepare_daemon, run_leave },
 	{ "leave-told", "cidsteerd buries a worker that does not share the table", prepare_daemon,
 	  run_leave_told },

@@ -189,12 +189,20 @@ void daemon_settle(struct program *daemon)
 static bool is_news(const char *line)
 {
 	static const char *const news[] = {
-		" pinned in " PINS, ": removed a stale socket",
-		" goes on\n",	    "cidsteerd: ready at ",
-		": attached, ",	    " registered (pid ",
-		" is gone, ",	    ": ending; packets",
-		"unloaded: ",	    ": detached",
-		" read again: ",    " stays as it was: ",
+		" pinned in " PINS,
+		": removed a stale socket",
+		" goes on\n",
+		"cidsteerd: ready at ",
+		": attached, ",
+		" registered (pid ",
+		" is gone, ",
+		": ending; packets",
+		"unloaded: ",
+		": detached",
+		" read again: ",
+		" stays as it was: ",
+		" were there before this daemon: ",
+		" to its CPU: ",
 	};
 
 	for (size_t i = 0; i < COUNT(news); i++) {

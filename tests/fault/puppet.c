@@ -19,6 +19,8 @@
 
 enum {
 	ORDER_OPEN,
+	ORDER_OPEN_EARLY,
+	ORDER_CONNECT,
 	ORDER_ISSUE,
 	ORDER_TAKE
 };
@@ -72,6 +74,12 @@ static int take_packets(int fd)
 	return count;
 }
 
+/* It was opened without a daemon: until it has an id. */
+static int connect_later(struct cidsteer *handle)
+{
+	return eventually((cidsteer_dispatch(handle), cidsteer_worker_id(handle))) ? 0 : -ETIMEDOUT;
+}
+
 static void __attribute__((noreturn)) obey(const char *service, int link)
 {
 	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
@@ -85,8 +93,12 @@ static void __attribute__((noreturn)) obey(const char *service, int link)
 
 		options.error = report.text;
 		options.error_size = sizeof(report.text);
-		if (order.what == ORDER_OPEN)
+		options.cpu = strcmp(service, "h3") ? 0 : CIDSTEER_CPU(0);
+		options.cid_length = order.what == ORDER_OPEN_EARLY ? 8 : 0;
+		if (order.what == ORDER_OPEN || order.what == ORDER_OPEN_EARLY)
 			report.result = cidsteer_open(&handle, service, &socket, 1, &options);
+		else if (order.what == ORDER_CONNECT)
+			report.result = connect_later(handle);
 		else if (order.what == ORDER_ISSUE)
 			report.result = cidsteer_issue(handle, order.cid, sizeof(order.cid));
 		else if (order.what == ORDER_TAKE)
@@ -141,6 +153,16 @@ static int tell(struct puppet *puppet, int what)
 int puppet_open(struct puppet *puppet)
 {
 	return tell(puppet, ORDER_OPEN);
+}
+
+int puppet_open_early(struct puppet *puppet)
+{
+	return tell(puppet, ORDER_OPEN_EARLY);
+}
+
+int puppet_connect(struct puppet *puppet)
+{
+	return tell(puppet, ORDER_CONNECT);
 }
 
 int puppet_issue(struct puppet *puppet)

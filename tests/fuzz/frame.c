@@ -46,18 +46,30 @@ static void check_agreement(const struct bytes *frame, const struct cs_datagram 
 	LAW(same(&other, verdict));
 }
 
+/* Of a packet that is not dropped. */
+static int action_of(const struct cs_verdict *verdict)
+{
+	const struct cs_target *target = line_of(&cs_targets, verdict->worker);
+
+	if (verdict->worker && verdict->target == CS_TARGET_CPU && target->cpu == QUEUED_CPU)
+		return XDP_REDIRECT;
+	return XDP_PASS;
+}
+
 static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
 {
 	struct xdp_md ctx = xdp_context(frame, frame->length);
 	struct cs_datagram datagram = {};
 	const struct cs_listener *listener = NULL;
 	struct cs_verdict verdict;
-	int dropped, reason = cs_parse(&ctx, &datagram);
+	int action, dropped, reason = cs_parse(&ctx, &datagram);
 
 	frame_verdict(&ctx, &verdict);
-	dropped = cs_xdp(&ctx) == XDP_DROP;
+	action = cs_xdp(&ctx);
+	dropped = action == XDP_DROP;
 	LAW(dropped == (verdict.drop && has_lease));
-	check_counted(CS_HOOK_XDP, &verdict, dropped);
+	LAW(dropped || action == action_of(&verdict));
+	check_counted(CS_HOOK_XDP, &verdict, dropped, action == XDP_REDIRECT);
 	if (reason == CS_C_seen) {
 		LAW(datagram.offset + datagram.length <= frame->length);
 		listener = find_listener(&datagram.tuple);

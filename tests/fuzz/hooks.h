@@ -128,6 +128,8 @@ static struct array arrays[] = {
 	{ &cs_record, CS_RECORDS, sizeof(struct cs_record), NULL },
 	{ &cs_left_out, CS_HOOKS, sizeof(struct cs_left_out), NULL },
 	{ &cs_draft, CS_HOOKS, sizeof(struct cs_draft), NULL },
+	{ &cs_targets, CS_MAX_WORKERS, sizeof(struct cs_target), NULL },
+	{ &cs_cpu_counts, CS_MAX_CPUS, sizeof(struct cs_cpu_count), NULL },
 };
 
 /* A service's CID table: what cs_cids holds. */
@@ -223,6 +225,20 @@ long bpf_ringbuf_output(void *map, void *data, __u64 size, __u64 flags)
 	return 0;
 }
 
+#define THIS_CPU 0
+#define QUEUED_CPU 1 /* has a queue; others have not */
+
+__u32 bpf_get_smp_processor_id(void)
+{
+	return THIS_CPU;
+}
+
+long bpf_redirect_map(void *map, __u64 key, __u64 flags)
+{
+	LAW(map == &cs_cpus && flags == XDP_PASS);
+	return key == QUEUED_CPU ? XDP_REDIRECT : (long)flags;
+}
+
 long bpf_sk_select_reuseport(struct sk_reuseport_md *md, void *map, void *key, __u64 flags)
 {
 	__u32 slot;
@@ -303,12 +319,15 @@ static void add_service(__u32 id)
 		return;
 	for (__u32 number = 0; number < 4; number++) {
 		struct cs_worker *worker = line_of(&cs_workers, worker_of(id, number));
+		struct cs_target *target = line_of(&cs_targets, worker_of(id, number));
 
 		*worker = (struct cs_worker){
 			.state = states[number],
 			.service = id,
 			.index = worker_of(id, number) * 4,
+			.target = number % 2 ? CS_TARGET_CPU : CS_TARGET_SOCKET,
 		};
+		target->cpu = worker_of(id, number) % 3; /* this one, queued, neither */
 	}
 	for (__u32 bucket = 0; bucket < CS_RING_SIZE; bucket++)
 		ring->worker[bucket] = bucket % 8 ? worker_of(id, bucket) : bucket % 16 ? 0 : 1;
@@ -437,7 +456,7 @@ static void set_listener(const struct cs_listener *listener)
 }
 
 /* Of one verdict: one packet seen, one reason, notes beside it. */
-static void check_counted(__u32 hook, const struct cs_verdict *verdict, int dropped)
+static void check_counted(__u32 hook, const struct cs_verdict *verdict, int dropped, int moved)
 {
 	struct cs_counters *now = line_of(&cs_counters, CS_COUNTER_KEY(hook, verdict->service));
 	__u64 verdicts = 0;
@@ -447,6 +466,7 @@ static void check_counted(__u32 hook, const struct cs_verdict *verdict, int drop
 	LAW(now->seen == 1 && verdicts == 1);
 	LAW(verdict->dcid_len <= CS_MAX_CID);
 	LAW(now->small_initial == !!verdict->small);
+	LAW(now->to_cpu == (__u64)moved);
 	LAW(now->not_enforced == (verdict->drop && !dropped));
 	memset(now, 0, sizeof(*now));
 }
@@ -501,7 +521,7 @@ static void run_reuseport(struct sk_reuseport_md *md, const struct cs_listener *
 	LAW(cs_reuseport(md) == SK_PASS);
 	LAW(!selected || (verdict->worker && selected == verdict->index + listener->position + 1));
 	counted = *verdict;
-	check_counted(CS_HOOK_REUSEPORT, &counted, 0);
+	check_counted(CS_HOOK_REUSEPORT, &counted, 0, 0);
 }
 
 #endif

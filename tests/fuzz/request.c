@@ -106,6 +106,17 @@ static int put_socket(__u32 slot, int fd)
 	return 0;
 }
 
+/* cs_targets, cs_cpus: who is sent to a CPU finds its queue there. */
+static __u32 target_cpu[CS_MAX_WORKERS];
+static bool queue_there[CS_MAX_CPUS];
+
+static void put_worker(__u32 id, const struct cs_worker *worker)
+{
+	LAW(id && id < CS_MAX_WORKERS);
+	LAW(worker->state == CS_WORKER_NONE || worker->state == CS_WORKER_DEAD ||
+	    worker->target == CS_TARGET_SOCKET || queue_there[target_cpu[id]]);
+}
+
 int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 {
 	__u32 index = *(const __u32 *)key;
@@ -113,8 +124,20 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	(void)flags;
 	if (fd == PLANE_SOCKETS)
 		return put_socket(index, *(const __u64 *)value);
-	LAW(fd == PLANE_WORKERS || fd == PLANE_RING || fd == PLANE_SERVICES);
-	LAW(fd != PLANE_WORKERS || (index && index < CS_MAX_WORKERS));
+	LAW(fd == PLANE_WORKERS || fd == PLANE_RING || fd == PLANE_SERVICES ||
+	    fd == PLANE_TARGETS || fd == PLANE_CPUS);
+	if (fd == PLANE_WORKERS)
+		put_worker(index, value);
+	if (fd == PLANE_TARGETS)
+		target_cpu[index] = ((const struct cs_target *)value)->cpu;
+	if (fd == PLANE_CPUS)
+		queue_there[index] = true;
+	return 0;
+}
+
+int bpf_obj_get_info_by_fd(int fd, void *info, __u32 *len)
+{
+	(void)fd, (void)info, (void)len;
 	return 0;
 }
 
@@ -133,6 +156,11 @@ int bpf_map_lookup_elem(int fd, const void *key, void *value)
 
 int bpf_map_delete_elem(int fd, const void *key)
 {
+	if (fd == PLANE_CPUS) {
+		LAW(queue_there[*(const __u32 *)key]);
+		queue_there[*(const __u32 *)key] = false;
+		return 0;
+	}
 	LAW(fd == PLANE_SOCKETS);
 	slot_cookie[*(const __u32 *)key] = 0;
 	return 0;
@@ -562,6 +590,8 @@ static void end(void)
 	for (__u32 id = 1; id <= IDS; id++)
 		process_ends(id);
 	LAW(!control.count && !control.first && workers.free_count == IDS && !workers.sweeping);
+	for (int cpu = 0; cpu < CS_MAX_CPUS; cpu++)
+		LAW(!queue_there[cpu] && !workers.cpu_users[cpu]);
 	for (int i = 0; i < 2 * IDS; i++)
 		LAW(!slot_cookie[i] && !workers.slot_taken[i]);
 	for (int id = SHARED; id < SERVICES; id++) {

@@ -11,7 +11,7 @@ import ipaddress
 import struct
 from collections import namedtuple
 
-PASS, DROP = 2, 1  # XDP_PASS, XDP_DROP
+PASS, DROP, REDIRECT = 2, 1, 4  # XDP_*
 
 V1, V2 = 0x00000001, 0x6B3343CF
 TYPES = {
@@ -50,7 +50,9 @@ class Malformed(Exception):
 class World:
     def __init__(self, known):
         self.services = {int(number): Service(s) for number, s in known["services"].items()}
-        self.workers = {int(number): tuple(w) for number, w in known["workers"].items()}
+        self.workers = {int(number): tuple(w[:2]) for number, w in known["workers"].items()}
+        self.targets = {int(number): w[2] for number, w in known["workers"].items()}
+        self.cpu, self.queues = known["cpu"], known["queues"]
         self.routes = {(s, bytes.fromhex(cid)): worker for s, cid, worker in known["routes"]}
         self.locals = {bytes.fromhex(address) for address in known["locals"]}
         self.elsewhere = [bytes.fromhex(address) for address in known["elsewhere"]]
@@ -78,6 +80,10 @@ class World:
             return True
         number = as_number(address)
         return any((bits, number >> 128 - bits) in self.covered for bits in self.lengths)
+
+    def is_moved(self, worker):
+        target = self.targets.get(worker)
+        return target is not None and target != self.cpu and target in self.queues
 
     def serves(self, worker, service):
         owner, state = self.workers.get(worker, (0, "none"))
@@ -350,6 +356,9 @@ def verdict(world, frame, first, lease):
         reason, action = made.drop, DROP
     elif made.drop:
         notes.append("not_enforced")
+    if action == PASS and made.worker and world.is_moved(made.worker):
+        action = REDIRECT
+        notes.append("to_cpu")
     return Verdict(
         reason,
         service,

@@ -31,6 +31,9 @@ extern struct plane plane;
 /* Id of the last service; they begin at 1. */
 extern const __u32 world_services;
 
+/* CPU that packets are run on, and another; the same where there is one. */
+extern __u32 world_cpu, world_other_cpu;
+
 /* Loads and pins a data plane with the listeners of all worlds. */
 void world_load(void);
 

@@ -275,6 +275,24 @@ static void answer_batch(void)
 	check_others();
 }
 
+/* Each process stays on a CPU, and XDP with it: not all on the same. */
+static void choose_cpus(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct bpf_cpumap_val queue = { .qsize = 64, .bpf_prog.fd = plane.cpu };
+	cpu_set_t set;
+
+	world_cpu = getpid() % cpus;
+	world_other_cpu = (world_cpu + 1) % cpus;
+	CPU_ZERO(&set);
+	CPU_SET(world_cpu, &set);
+	check(!sched_setaffinity(0, sizeof(set), &set), "CPU %u: %s", world_cpu, strerror(errno));
+	check(!bpf_map_update_elem(plane.map[PLANE_CPUS], &world_cpu, &queue, BPF_ANY) &&
+		      !bpf_map_update_elem(plane.map[PLANE_CPUS], &world_other_cpu, &queue,
+					   BPF_ANY),
+	      "cs_cpus: %s", strerror(errno));
+}
+
 int main(void)
 {
 	int kind;
@@ -282,6 +300,7 @@ int main(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sandbox_enter();
 	world_load();
+	choose_cpus();
 	check_others(); /* nothing is counted yet */
 	while ((kind = getchar()) != EOF) {
 		check(strchr("SWB", kind), "no such request: %d", kind);

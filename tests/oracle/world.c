@@ -39,6 +39,7 @@ static const char *const listeners[][3] = {
 	{ "[::]:5011" },
 	{ "[::]:5012" },
 };
+__u32 world_cpu, world_other_cpu;
 const __u32 world_services = COUNT(listeners);
 
 static const char *const policies[] = { [CS_POLICY_HASH] = "hash",
@@ -308,10 +309,27 @@ static void make_prefixes(void)
 
 /* ---- services ------------------------------------------------------------------------------- */
 
+/* CPUs: this one and the next have queues, others not.  Half of the workers have a target. */
+static __u32 target_of(__u16 id)
+{
+	const __u32 targets[] = { world_cpu,
+				  world_other_cpu,
+				  world_other_cpu,
+				  world_other_cpu,
+				  CS_MAX_CPUS - 1,
+				  CS_MAX_CPUS,
+				  ~0u };
+
+	return targets[id / 2 % COUNT(targets)];
+}
+
 static void set_worker(__u32 id, __u8 state, __u16 of)
 {
 	struct cs_worker value = { .state = state, .service = of, .index = below(CS_MAX_SOCKETS) };
+	struct cs_target target = { .cpu = target_of(id) };
 
+	value.target = id % 2 ? CS_TARGET_CPU : CS_TARGET_SOCKET;
+	check(!bpf_map_update_elem(plane.map[PLANE_TARGETS], &id, &target, BPF_ANY), "cs_targets");
 	check(!bpf_map_update_elem(plane.map[PLANE_WORKERS], &id, &value, BPF_ANY), "cs_workers");
 }
 
@@ -348,7 +366,11 @@ static void make_workers(void)
 			id = below(CS_MAX_WORKERS);
 		worker[of][i % WORKERS] = id;
 		set_worker(id, state, of);
-		fprintf(out, "%s\"%u\": [%u, \"%s\"]", comma(!i), id, of, states[state]);
+		fprintf(out, "%s\"%u\": [%u, \"%s\", ", comma(!i), id, of, states[state]);
+		if (id % 2)
+			fprintf(out, "%u]", target_of(id));
+		else
+			fprintf(out, "null]");
 	}
 	fprintf(out, "},\n");
 }
@@ -470,7 +492,7 @@ void world_make(__u64 from, FILE *to)
 {
 	seed = from;
 	out = to;
-	fprintf(out, "{");
+	fprintf(out, "{\"cpu\": %u, \"queues\": [%u, %u], ", world_cpu, world_cpu, world_other_cpu);
 	print_names();
 	print_listeners();
 	forget_locals();

@@ -57,25 +57,39 @@ Undisturbed(flags_that_are_none_are_refused)
 	}
 }
 
+Undisturbed(padding_that_is_not_zero_is_refused)
+{
+	register_told()->registers.pad = 1;
+	refused(-EPROTO, "REGISTER has padding that is not zero");
+}
+
+Undisturbed(a_cpu_that_cannot_be_is_refused)
+{
+	register_told()->registers.cpu = CS_MAX_CPUS + 1;
+	refused(-EINVAL, "CPU 512: packets can be moved to 0..511 only");
+	register_told()->registers.cpu = ~0u;
+	refused(-EINVAL, "packets can be moved to 0..511 only");
+}
+
 Undisturbed(a_message_that_says_another_length_than_it_has_is_refused)
 {
-	static const __u32 lengths[] = { 0, 16, 47, 49, 0x30000000, 0xffffffff };
+	static const __u32 lengths[] = { 0, 16, 48, 55, 57, 0x30000000, 0xffffffff };
 
 	for (size_t i = 0; i < COUNT(lengths); i++) {
 		register_told()->head.bytes = lengths[i];
-		refused(-EPROTO, "a message of 48 bytes says that it has");
+		refused(-EPROTO, "a message of 56 bytes says that it has");
 	}
 }
 
 Undisturbed(a_register_of_another_length_is_refused)
 {
-	static const size_t sizes[] = { 16, 47, 49, 512, sizeof(struct cs_msg_write) };
+	static const size_t sizes[] = { 16, 48, 55, 57, 512, sizeof(struct cs_msg_write) };
 
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		struct step *step = register_told();
 
 		step->size = step->head.bytes = sizes[i];
-		refused(-EPROTO, "bytes, not 48");
+		refused(-EPROTO, "bytes, not 56");
 	}
 	/* Above what the daemon reads: it sees that there was more. */
 	for (size_t size = sizeof(struct cs_msg_write) + 16; size <= 4096; size += 1260) {

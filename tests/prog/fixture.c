@@ -369,9 +369,6 @@ size_t quic_short(__u8 *to, __u8 first, const void *dcid, __u8 len, size_t size)
 	return size;
 }
 
-#define XDP_DROP_VERDICT 1
-#define XDP_PASS_VERDICT 2
-
 /* Returns XDP's verdict, and the length in @len. */
 static __u32 run(int program, const void *frame, size_t *len, void *out, size_t size,
 		 const char *what)
@@ -385,16 +382,22 @@ static __u32 run(int program, const void *frame, size_t *len, void *out, size_t 
 	return opts.retval;
 }
 
-bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what)
+__u32 run_xdp_action(const struct plane *plane, const void *frame, size_t len, const char *what)
 {
 	__u8 out[4096];
 	size_t got = len;
-	__u32 verdict = run(plane->xdp, frame, &got, out, sizeof(out), what);
+	__u32 action = run(plane->xdp, frame, &got, out, sizeof(out), what);
 
-	check(verdict == XDP_PASS_VERDICT || verdict == XDP_DROP_VERDICT, "%s: XDP verdict %u",
-	      what, verdict);
 	check(got == len && !memcmp(out, frame, len), "%s: the packet was altered", what);
-	return verdict == XDP_DROP_VERDICT;
+	return action;
+}
+
+bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what)
+{
+	__u32 action = run_xdp_action(plane, frame, len, what);
+
+	check(action == XDP_PASS || action == XDP_DROP, "%s: XDP verdict %u", what, action);
+	return action == XDP_DROP;
 }
 
 struct cs_verdict run_explain(const struct plane *plane, const void *frame, size_t len,
@@ -404,7 +407,7 @@ struct cs_verdict run_explain(const struct plane *plane, const void *frame, size
 	__u8 out[4096];
 	size_t got = len;
 
-	check(run(plane->explain, frame, &got, out, sizeof(out), what) == XDP_PASS_VERDICT,
+	check(run(plane->explain, frame, &got, out, sizeof(out), what) == XDP_PASS,
 	      "%s: explain does not pass", what);
 	check(got == len + sizeof(verdict) && !memcmp(out + sizeof(verdict), frame, len),
 	      "%s: the packet behind the verdict was altered", what);

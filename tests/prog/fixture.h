@@ -120,7 +120,10 @@ void frame_build(struct frame *frame, const struct frame_spec *spec);
 size_t quic_long(__u8 *to, __u8 first, __u32 version, const void *dcid, __u8 len, size_t size);
 size_t quic_short(__u8 *to, __u8 first, const void *dcid, __u8 len, size_t size);
 
-/* Runs cs_xdp over a frame, which stays untouched.  Returns whether it was dropped. */
+/* Runs cs_xdp over a frame, which stays untouched.  Returns XDP_*. */
+__u32 run_xdp_action(const struct plane *plane, const void *frame, size_t len, const char *what);
+
+/* The same; it is not moved.  Returns whether it was dropped. */
 bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what);
 
 /* Asks cs_explain about a frame, which comes back untouched behind the answer. */

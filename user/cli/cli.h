@@ -20,7 +20,7 @@ struct args {
 	bool json;
 	bool force;
 	/* NULL: not given */
-	const char *mode, *service, *netns, *hex, *pcap, *packet, *cid;
+	const char *mode, *try, *service, *netns, *hex, *pcap, *packet, *cid;
 	const char *reason, *worker, *rate, *count;
 	char **operand;
 	int operands;

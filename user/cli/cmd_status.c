@@ -50,6 +50,7 @@ static void look_at_kernel(struct status *status)
 	if (attached_read(&status->view->plane, &status->attached, &status->attached_count, &error))
 		note(status, error.line);
 	findings_of_interfaces(status);
+	findings_of_moves(status, note);
 	for (__u32 netns = 0; netns < CS_MAX_NETNS; netns++) {
 		if (view_is_open(status->view, netns) &&
 		    findings_of_groups(status, netns, &error)) {
@@ -80,6 +81,9 @@ static int status_read(struct status *status, const char *dir, struct error *err
 	if (!status->services)
 		findings_add(&status->findings, WORD_NOT_STEERING,
 			     "cidsteer load, or start cidsteerd", "no service is set up");
+	err = cpus_read(status);
+	if (err)
+		return error_set(error, err, "cs_cpus: %s", strerror(-err));
 	look_at_kernel(status);
 	status->word = status->findings.word;
 	for (unsigned int i = 0; i < status->services; i++) {
@@ -179,6 +183,20 @@ static void print_places(struct row *row, const struct status *status,
 	print_line(row, text);
 }
 
+static void print_cpu(struct row *row, const struct status_cpu *cpu)
+{
+	char text[256] = "";
+
+	append(text, sizeof(text), "CPU %u: packets of %u worker%s are moved there, %s so far",
+	       cpu->cpu, cpu->workers, cpu->workers == 1 ? "" : "s", NUMBER(cpu->count.sent));
+	if (cpu->lost)
+		append(text, sizeof(text),
+		       ", of which %s were lost, because its queue (%u now) was full: raise "
+		       "cpu_queue",
+		       NUMBER(cpu->lost), cpu->queue);
+	print_line(row, text);
+}
+
 static void status_print(const struct status *status)
 {
 	struct row row = { "", "", status->services ? 0 : strlen("cidsteer") };
@@ -202,6 +220,9 @@ static void status_print(const struct status *status)
 		row.word = words[status->findings.word];
 		print_findings(&row, &status->findings);
 	}
+	row.name = row.word = "";
+	for (unsigned int i = 0; i < status->cpus; i++)
+		print_cpu(&row, &status->cpu[i]);
 	for (unsigned int i = 0; i < status->notes; i++)
 		printf("note: %s\n", status->note[i].line);
 }
@@ -243,9 +264,17 @@ static json_t *service_json(const struct status *status, const struct status_ser
 			 listeners, "findings", findings_json(&service->findings));
 }
 
+static json_t *cpu_json(const struct status_cpu *cpu)
+{
+	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I}", "cpu", cpu->cpu, "queue", cpu->queue,
+			 "workers", cpu->workers, "sent", (json_int_t)cpu->count.sent, "arrived",
+			 (json_int_t)cpu->count.arrived, "lost", (json_int_t)cpu->lost);
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *services = json_array(), *interfaces = json_array(), *notes = json_array();
+	json_t *cpus = json_array();
 
 	for (unsigned int i = 0; i < status->services; i++)
 		json_array_append_new(services, service_json(status, &status->service[i]));
@@ -255,10 +284,12 @@ static json_t *status_json(const struct status *status)
 								&status->attached[i].info));
 	for (unsigned int i = 0; i < status->notes; i++)
 		json_array_append_new(notes, json_string(status->note[i].line));
+	for (unsigned int i = 0; i < status->cpus; i++)
+		json_array_append_new(cpus, cpu_json(&status->cpu[i]));
 	return json_pack(
-		"{s:s, s:I, s:o, s:o, s:o, s:o}", "word", words[status->word], "lease_seconds",
+		"{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "word", words[status->word], "lease_seconds",
 		(json_int_t)(status->view ? (status->view->lease_ns + 999999999) / 1000000000 : 0),
-		"services", services, "interfaces", interfaces, "findings",
+		"services", services, "interfaces", interfaces, "cpus", cpus, "findings",
 		findings_json(&status->findings), "notes", notes);
 }
 

@@ -113,6 +113,17 @@ static bool lease_is_valid(const struct plane *plane)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec < lease.until_ns;
 }
 
+/* CPU of its worker, if it has a queue. */
+static int target_cpu(const struct view *view, const struct cs_verdict *verdict)
+{
+	int cpu = verdict->worker ? view_cpu(view, verdict->worker) : -1;
+	struct bpf_cpumap_val queue;
+	__u32 key = cpu;
+
+	return cpu >= 0 && !bpf_map_lookup_elem(view->plane.map[PLANE_CPUS], &key, &queue) ? cpu :
+											     -1;
+}
+
 static void name_parts(const struct view *view, struct explanation *ex)
 {
 	const struct cs_verdict *verdict = &ex->verdict;
@@ -129,6 +140,7 @@ static void name_parts(const struct view *view, struct explanation *ex)
 		if (service->listener[i].id == verdict->listener)
 			ex->listener = &service->listener[i];
 	}
+	ex->cpu = target_cpu(view, verdict);
 	ex->has_socket = verdict->worker &&
 			 !bpf_map_lookup_elem(view->plane.map[PLANE_SOCKETS], &slot, &cookie);
 }

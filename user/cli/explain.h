@@ -25,6 +25,7 @@ struct explanation {
 	const char *routed_state; /* of a worker that has the route and gets nothing; NULL: gone */
 	bool dropped;		  /* it is to be, and the lease is valid */
 	bool has_socket;	  /* the worker, at the listener */
+	int cpu;		  /* that XDP moves it to, if it comes in on another; -1: none */
 	bool any_client; /* the client was made up: what its 4-tuple decides is not known */
 	int bucket;	 /* of the ring; -1: not asked for, or not known */
 	bool by_tuple;	 /* the bucket is that of the 4-tuple; else of the DCID */

@@ -257,6 +257,8 @@ static void print_reason(const struct explanation *ex)
 	else if (drop)
 		printf("would drop it, as %s, if it had the daemon's lease: it passes",
 		       counter_names[drop].name);
+	else if (ex->cpu >= 0)
+		printf("moves it to CPU %d, if it comes in on another", ex->cpu);
 	else
 		printf("passes");
 }
@@ -395,7 +397,12 @@ json_t *explain_json_decision(const struct explanation *ex)
 	json_t *json = json_decision(ex);
 
 	if (json)
-		json_object_set_new(json, "xdp", json_string(ex->dropped ? "drop" : "pass"));
+		json_object_set_new(json, "xdp",
+				    json_string(ex->dropped  ? "drop" :
+						ex->cpu >= 0 ? "move" :
+							       "pass"));
+	if (json && !ex->dropped && ex->cpu >= 0)
+		json_object_set_new(json, "cpu", json_integer(ex->cpu));
 	return json;
 }
 

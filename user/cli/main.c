@@ -23,6 +23,7 @@ enum option_id {
 	OPTION_CONTROL,
 	OPTION_FORCE,
 	OPTION_MODE,
+	OPTION_TRY,
 	OPTION_SERVICE,
 	OPTION_HEX,
 	OPTION_NETNS,
@@ -53,6 +54,7 @@ static const struct option_row {
 	  OPTION_CONTROL },
 	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
+	{ "try", "SECONDS", "take it off again then, unless Enter is pressed", OPTION_TRY },
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
 	{ "netns", "NAME", "the interface is in this network namespace (ip netns)", OPTION_NETNS },
 	{ "hex", "PACKET", "an Ethernet frame or an IP packet", OPTION_HEX },
@@ -78,8 +80,8 @@ static const struct command {
 	  cmd_load },
 	{ "unload", "[--force]", "take away everything that load has pinned", BIT(OPTION_FORCE), 0,
 	  cmd_unload },
-	{ "attach", "IFACE [--mode MODE]", "put the XDP program on an interface",
-	  BIT(OPTION_MODE) | BIT(OPTION_NETNS), 1, cmd_attach },
+	{ "attach", "IFACE [--mode MODE] [--try SECONDS]", "put the XDP program on an interface",
+	  BIT(OPTION_MODE) | BIT(OPTION_TRY) | BIT(OPTION_NETNS), 1, cmd_attach },
 	{ "detach", "IFACE [--force]", "take the XDP program off an interface",
 	  BIT(OPTION_FORCE) | BIT(OPTION_NETNS), 1, cmd_detach },
 	{ "status", "", "say of each service whether it is steered, and if not, why", 0, 0,
@@ -208,6 +210,9 @@ static void take_option(struct args *args, int id)
 		break;
 	case OPTION_MODE:
 		args->mode = optarg;
+		break;
+	case OPTION_TRY:
+		args->try = optarg;
 		break;
 	case OPTION_SERVICE:
 		args->service = optarg;

@@ -39,6 +39,15 @@ struct status_service {
 	struct findings findings;
 };
 
+/* One that packets are moved to. */
+struct status_cpu {
+	__u32 cpu;
+	__u32 queue; /* packets that may wait */
+	unsigned int workers;
+	struct cs_cpu_count count;
+	__u64 lost; /* of what was sent: its queue was full */
+};
+
 #define STATUS_NOTES 4
 
 struct status {
@@ -47,6 +56,8 @@ struct status {
 	struct status_service service[CS_MAX_SERVICES];
 	unsigned int attached_count;
 	struct attached *attached;
+	unsigned int cpus;
+	struct status_cpu cpu[CS_MAX_CPUS];
 	struct findings findings; /* of no one service */
 	enum word word;		  /* the worst of all */
 	unsigned int notes;
@@ -60,8 +71,15 @@ void findings_add(struct findings *findings, enum word word, const char *action,
 /* What the maps say: workers, sockets, listeners, table. */
 void findings_of_service(const struct view *view, struct status_service *service);
 
+/* Reads which CPUs packets are moved to.  Returns 0 or a negative errno. */
+int cpus_read(struct status *status);
+
 /* Foreign instances of cs_xdp. */
 void findings_of_interfaces(struct status *status);
+
+/* Interfaces that lose what is moved to a CPU.  What cannot be looked at is told to @note. */
+void findings_of_moves(struct status *status,
+		       void (*note)(struct status *status, const char *line));
 
 /* Other programs and unregistered sockets in a network namespace.  Returns 0, or why groups cannot
  * be looked at.

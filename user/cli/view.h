@@ -53,6 +53,9 @@ const char *view_state(__u8 state);
 /* Active or draining: a worker that packets are sent to. */
 bool view_is_live(const struct cs_worker *worker);
 
+/* CPU that its packets are moved to, or -1. */
+int view_cpu(const struct view *view, int id);
+
 /* Has the service a policy that drops? */
 bool view_drops(const struct view_service *service);
 

@@ -26,7 +26,7 @@
 #include "core/abi.h"
 
 #define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
-#define CS_PROTOCOL_VERSION 4
+#define CS_PROTOCOL_VERSION 5
 #define CS_CONTROL_PATH "/run/cidsteer/control.sock"
 
 enum {
@@ -64,8 +64,10 @@ struct cs_msg_register {
 	__u32 sockets;		    /* descriptors that come with it, 1..CS_MAX_SERVICE_LISTENERS */
 	__u32 state; /* CS_WORKER_* that an earlier daemon said; CS_WORKER_NONE: there was none */
 	__u32 flags; /* CS_REGISTER_* */
+	__u32 cpu;   /* that it runs on, and 1; 0: none in particular */
+	__u32 pad;   /* must be zero */
 };
-_Static_assert(sizeof(struct cs_msg_register) == 48, "message layout");
+_Static_assert(sizeof(struct cs_msg_register) == 56, "message layout");
 
 struct cs_msg_registered {
 	struct cs_msg head;

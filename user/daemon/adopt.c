@@ -13,6 +13,7 @@
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
+#include "daemon/targets.h"
 
 /* Returns 0, -ESRCH (the process that registered is gone), or why that cannot be told. */
 static int adopt_process(struct worker *worker)
@@ -60,7 +61,7 @@ static int find_socket(const struct worker *worker)
 /* What the maps say is input: numbers that cannot be, or that another worker has, are refused. */
 static bool is_plausible(const struct workers *workers, const struct cs_worker *value)
 {
-	if (!value->service || value->service >= CS_MAX_SERVICES ||
+	if (value->target > CS_TARGET_CPU || !value->service || value->service >= CS_MAX_SERVICES ||
 	    !workers->service[value->service].value.used || value->state > CS_WORKER_DEAD)
 		return false;
 	if (!value->pid || !value->usage || value->usage >= CS_MAX_SERVICE_WORKERS ||
@@ -98,6 +99,7 @@ static int adopt(struct workers *workers, __u32 id, const struct cs_worker *valu
 	worker->value = *value;
 	worker->process.fd = -1;
 	take_adopted_numbers(worker);
+	target_adopt(worker);
 	/* Which of its routes are provisional the daemon that wrote them has known, and no other.
 	 */
 	if (!workers->service[value->service].value.shared_table)
@@ -149,10 +151,41 @@ static int settle_worker(struct worker *worker)
 	return err == -ENOENT ? 0 : err;
 }
 
+/* One that the daemon before had not written yet. */
+static int ring_is_empty(const struct workers *workers, __u32 service, bool *empty)
+{
+	struct cs_ring ring;
+
+	if (bpf_map_lookup_elem(workers->plane->map[PLANE_RING], &service, &ring))
+		return -errno;
+	*empty = !ring.worker[0];
+	return 0;
+}
+
+/* That daemon may have held it, for workers that it has not seen any more: it is held again. */
+static int hold_rings(struct workers *workers)
+{
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		const struct worker *worker = workers->worker[id];
+		bool empty = false;
+		int err;
+
+		if (!worker || !(worker->value.flags & CS_WORKER_SERVED) ||
+		    worker->value.state != CS_WORKER_ACTIVE || is_buried(worker))
+			continue;
+		err = ring_is_empty(workers, worker->value.service, &empty);
+		if (err)
+			return err;
+		if (empty)
+			ring_hold(&workers->service[worker->value.service]);
+	}
+	return 0;
+}
+
 /* Only when all are known: a ring without those that live would be wrong for a moment. */
 static int write_rings(struct workers *workers)
 {
-	int err = 0;
+	int err = hold_rings(workers);
 
 	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
 		struct worker *worker = workers->worker[id];
@@ -198,7 +231,10 @@ static int adopt_all(struct workers *workers)
 		else
 			refuse_adoption(workers, id);
 	}
-	return err ? err : settle_adopted(workers);
+	if (err)
+		return err;
+	targets_settle(workers); /* what it cannot make costs the move only */
+	return settle_adopted(workers);
 }
 
 static int map_service(struct workers *workers, __u32 id)
@@ -269,8 +305,10 @@ static int note_listener(const struct cs_addr *addr, const struct cs_listener *v
 static void configure_service(struct service *service, const struct config *config)
 {
 	for (unsigned int i = 0; i < config->count; i++) {
-		if (!strcmp(config->service[i].name, service->value.name))
-			service->drain_seconds = config->service[i].drain_seconds;
+		if (strcmp(config->service[i].name, service->value.name))
+			continue;
+		service->drain_seconds = config->service[i].drain_seconds;
+		service->cpu = config->service[i].cpu;
 	}
 }
 
@@ -337,6 +375,9 @@ int workers_reload(struct workers *workers, const struct config *config, struct 
 		failed = reload_service(workers, id, config);
 		err = failed ? failed : err;
 	}
+	if (!err && (err = targets_resize(workers, config->cpu_queue)))
+		return error_set(error, err, "cpu_queue: making the queues of CPUs: %s",
+				 strerror(-err));
 	return err ? error_set(error, err, "reading the maps: %s", strerror(-err)) : 0;
 }
 
@@ -354,6 +395,7 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
 	err = watch_open(plane, &workers->watch);
 	if (err)
 		return error_set(error, err, "the recorder: %s", strerror(-err));
+	workers->cpu_queue = config->cpu_queue; /* nothing to alter yet */
 	err = workers_reload(workers, config, error);
 	if (err)
 		return err;

@@ -143,7 +143,8 @@ static int lock_socket(struct control *control, struct error *error)
 	if (!err || err == -EWOULDBLOCK)
 		return error_set(error, -EADDRINUSE, "%s: another daemon listens there",
 				 control->path);
-	return error_set(error, err, "%s: %s", path, strerror(-err));
+	return error_set(error, err, "%s: %s; if no daemon runs there, remove it", path,
+			 strerror(-err));
 }
 
 static void unlock_socket(struct control *control)

@@ -9,6 +9,7 @@
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
+#include "daemon/targets.h"
 
 /* The next living worker of a service behind @id, or NULL. */
 static struct worker *next_of(struct workers *workers, __u32 service, __u32 *id)
@@ -294,6 +295,7 @@ static void tick(struct source *source, uint32_t events)
 			look_after(worker);
 	}
 	rings_release(workers);
+	targets_follow(workers);
 }
 
 int generations_watch(struct workers *workers)

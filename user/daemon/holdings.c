@@ -43,8 +43,13 @@ int ring_write(struct workers *workers, __u32 service)
 
 void ring_hold(struct service *service)
 {
-	if (!service->ring.worker[0])
-		service->ring_from = now_ms() + RING_HELD_MS;
+	if (service->ring.worker[0])
+		return;
+	if (!service->ring_from)
+		log_limited("%s: its workers were there before this daemon: for %u s more, packets "
+			    "without a route are left to the kernel's own hash",
+			    service->value.name, RING_HELD_MS / 1000);
+	service->ring_from = now_ms() + RING_HELD_MS;
 }
 
 void rings_release(struct workers *workers)

@@ -10,6 +10,7 @@
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
+#include "daemon/targets.h"
 
 /* Buckets that one piece of sweeping looks at: some hundred microseconds. */
 #define SWEEP_BUCKETS 4096
@@ -173,6 +174,7 @@ void workers_bury(struct worker *worker)
 	entry_write(worker);
 	CS_POINT("sweep"); /* declared dead, and its sockets can be chosen */
 	slots_clear(worker);
+	target_leave(worker);
 	begin_sweep(worker);
 }
 

@@ -96,6 +96,8 @@ static int check_register(const struct connection *connection, const struct requ
 				 CS_MAX_SERVICE_LISTENERS);
 	if (message->flags & ~CS_REGISTER_SERVES)
 		return error_set(error, -EPROTO, "REGISTER has flags that are none");
+	if (message->pad)
+		return error_set(error, -EPROTO, "REGISTER has padding that is not zero");
 	if (message->state > CS_WORKER_DEAD)
 		return error_set(error, -EPROTO, "REGISTER has a state that is none");
 	if (!request->fds)
@@ -115,6 +117,7 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 		.token = message->token,
 		.state = message->state,
 		.serves = message->flags & CS_REGISTER_SERVES,
+		.cpu = message->cpu,
 		.sockets = request->fd,
 		.count = request->fds,
 	};

@@ -11,6 +11,7 @@
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/reap.h"
+#include "daemon/targets.h"
 
 const struct service *worker_service(const struct worker *worker)
 {
@@ -211,6 +212,7 @@ static void undo_worker(struct worker *worker)
 	__u32 service = worker->value.service;
 
 	slots_clear(worker);
+	target_leave(worker);
 	if (all->worker[worker->id]) {
 		all->worker[worker->id] = NULL;
 		if (worker->value.state == CS_WORKER_ACTIVE)
@@ -290,9 +292,9 @@ static struct worker *find_returning(struct workers *workers, const struct admis
 }
 
 /* What `cidsteer status` finds in cs_workers. */
-static __u8 flags_of(__u32 notes)
+static __u8 flags_of(__u32 notes, bool served)
 {
-	return notes & CIDSTEER_NOTE_GRO ? CS_WORKER_GRO : 0;
+	return (notes & CIDSTEER_NOTE_GRO ? CS_WORKER_GRO : 0) | (served ? CS_WORKER_SERVED : 0);
 }
 
 static struct worker *make_worker(struct workers *workers, const struct admission *asked,
@@ -319,11 +321,12 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 		     struct worker **admitted, struct error *error)
 {
 	struct worker *worker = make_worker(workers, asked, service, by_position);
+	__u64 ring_from = workers->service[service].ring_from;
 	int err;
 
 	if (!worker)
 		return error_set(error, -ENOMEM, "out of memory");
-	worker->value.flags = flags_of(notes);
+	worker->value.flags = flags_of(notes, asked->serves);
 	err = take_numbers(worker, error);
 	if (err) {
 		free(worker);
@@ -332,11 +335,15 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 	generation_enter(worker, asked->state);
 	if (asked->serves)
 		ring_hold(&workers->service[service]);
+	worker->cpu_asked = asked->cpu;
+	target_choose(worker);
 	err = start_worker(worker, listener, by_position, error);
-	if (err)
+	if (err) {
+		workers->service[service].ring_from = ring_from;
 		undo_worker(worker);
-	else
+	} else {
 		*admitted = worker;
+	}
 	return err;
 }
 
@@ -345,7 +352,7 @@ static void renew_flags(struct worker *worker, __u32 notes)
 {
 	__u8 before = worker->value.flags;
 
-	worker->value.flags = flags_of(notes);
+	worker->value.flags = flags_of(notes, before & CS_WORKER_SERVED);
 	if (worker->value.flags != before && entry_write(worker))
 		worker->value.flags = before;
 }
@@ -373,6 +380,8 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 		for (__u32 i = 0; i < asked->count; i++)
 			*notes |= admit_notes(asked->sockets[i]);
 		renew_flags(worker, *notes);
+		worker->cpu_asked = asked->cpu;
+		target_choose(worker);
 		close(asked->pidfd); /* it is watched already */
 		*returning = true;
 		if (asked->state == CS_WORKER_DRAINING)
@@ -380,6 +389,8 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 		return worker;
 	}
 	*err = check_sockets(workers, asked, service, listener, by_position, notes, error);
+	if (!*err && asked->cpu)
+		*err = target_check(asked->cpu - 1, error);
 	if (!*err)
 		*err = admit_new(workers, asked, service, listener, by_position, *notes, &worker,
 				 error);

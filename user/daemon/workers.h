@@ -34,6 +34,8 @@ struct worker {
 	struct workers *all;
 	struct cs_worker value; /* as in cs_workers */
 	__u32 id;
+	__u32 cpu_asked;	/* that it runs on, and 1; 0: it did not say */
+	__u32 cpu;		/* that its packets are moved to, and 1; 0: none */
 	struct routes routes;	/* for a service whose table is not shared */
 	struct worker **holder; /* set to NULL when the worker is freed; NULL: nobody holds it */
 	bool gone;		/* the process */
@@ -51,6 +53,7 @@ struct worker {
 struct service {
 	struct cs_service value;
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
+	enum config_cpu cpu;
 	struct cs_table table;
 	struct cs_usage *usage;
 	bool usage_taken[CS_MAX_SERVICE_WORKERS];
@@ -78,6 +81,10 @@ struct workers {
 	__u16 free_id[CS_MAX_WORKERS];	       /* queue, first in first out */
 	__u32 free_first, free_count;
 	bool slot_taken[CS_MAX_SOCKETS];
+	__u16 cpu_users[CS_MAX_CPUS]; /* workers whose packets are moved there */
+	bool cpu_online[CS_MAX_CPUS];
+	bool cpu_owed; /* a queue could not be made */
+	__u32 cpu_queue;
 	__u32 sweeping; /* workers whose table is being swept */
 	/* Hears that a worker's state or numbers changed. */
 	void (*tell)(struct worker *worker);
@@ -94,6 +101,7 @@ struct admission {
 	__u32 token;	    /* of its generation; 0: none */
 	__u8 state;	    /* CS_WORKER_* that an earlier daemon said */
 	bool serves;	    /* it was there before it asked */
+	__u32 cpu;	    /* that it runs on, and 1; 0: it did not say */
 	const int *sockets; /* the caller closes them */
 	__u32 count;
 };

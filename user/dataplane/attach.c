@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "dataplane/attach.h"
 #include "dataplane/internal.h"
+#include "dataplane/links.h"
 
 /* The skeletons use the types of core/abi.h. */
 #include "cidsteer.skel.h"
@@ -79,6 +80,15 @@ bool attach_is_ours(const struct attach_info *info)
 	return info->state == ATTACH_OURS || info->state == ATTACH_OTHER_NETNS;
 }
 
+/*
+ * libxdp knows its dispatcher by this name, too.  It is not asked about other programs: up to 1.4
+ * xdp_multiprog__get_from_ifindex() and xdp_program__from_id() lose a descriptor at each call.
+ */
+static bool is_dispatcher(const char *name)
+{
+	return !strcmp(name, "xdp_dispatcher");
+}
+
 /* Is cs_xdp one of the programs behind libxdp's dispatcher? */
 static int query_dispatcher(const struct attach_place *place, int ifindex, struct attach_info *info)
 {
@@ -88,8 +98,7 @@ static int query_dispatcher(const struct attach_place *place, int ifindex, struc
 
 	if (libxdp_get_error(dispatcher))
 		return 0;
-	while (!xdp_multiprog__is_legacy(dispatcher) &&
-	       (prog = xdp_multiprog__next_prog(prog, dispatcher))) {
+	while ((prog = xdp_multiprog__next_prog(prog, dispatcher))) {
 		state = judge(place, xdp_program__fd(prog), xdp_program__name(prog));
 		if (state == ATTACH_OTHER)
 			continue;
@@ -153,7 +162,7 @@ static int query(const struct attach_place *place, const char *interface, struct
 	err = judge(place, fd, prog.name);
 	if (err >= 0)
 		info->state = err;
-	if (err == ATTACH_OTHER)
+	if (err == ATTACH_OTHER && is_dispatcher(prog.name))
 		err = query_dispatcher(place, ifindex, info);
 	return err < 0 ? error_set(error, err, "%s: its program: %s", interface, strerror(-err)) :
 			 0;
@@ -162,8 +171,8 @@ static int query(const struct attach_place *place, const char *interface, struct
 /*
  * Behind libxdp's dispatcher, which takes a program that it loads itself, as an extension, and
  * wants CAP_SYS_ADMIN, to see who is there.  libxdp answers a kernel without extensions by
- * attaching a single XDP program, over the same maps; then that program is not the pinned one, but
- * does the same.
+ * attaching a single XDP program, over the same maps; attach_mode() puts the pinned one in its
+ * place.
  */
 static int attach_libxdp(const struct attach_place *place, int ifindex, enum attach_mode mode)
 {
@@ -175,7 +184,7 @@ static int attach_libxdp(const struct attach_place *place, int ifindex, enum att
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
 	*(__u16 *)&skel->rodata->cs_netns = place->index;
-	err = plane_reuse_maps(place->plane, skel->obj);
+	err = plane_reuse_maps_of_extension(place->plane, skel->obj);
 	if (!err) {
 		DECLARE_LIBXDP_OPTS(xdp_program_opts, opts, .obj = skel->obj,
 				    .prog_name = prog_name);
@@ -193,18 +202,43 @@ static int attach_libxdp(const struct attach_place *place, int ifindex, enum att
 	return err;
 }
 
+static __u32 flags_of(enum attach_mode mode)
+{
+	return mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+}
+
+/* If libxdp has just attached one by itself, it makes room for the pinned one, which can move
+ * packets; else it stays.
+ */
+static void replace_lone(const struct attach_place *place, int ifindex, enum attach_mode mode)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, found);
+	LIBBPF_OPTS(bpf_xdp_attach_opts, opts);
+	struct bpf_prog_info prog = {};
+	__u32 len = sizeof(prog);
+	_cleanup_fd_ int old = -1;
+
+	if (bpf_xdp_query(ifindex, 0, &found))
+		return;
+	old = bpf_prog_get_fd_by_id(program_at(&found));
+	if (old < 0 || bpf_obj_get_info_by_fd(old, &prog, &len) || is_dispatcher(prog.name))
+		return;
+	opts.old_prog_fd = old;
+	bpf_xdp_attach(ifindex, place->xdp, flags_of(mode) | XDP_FLAGS_REPLACE, &opts);
+}
+
 static int attach_mode(const struct attach_place *place, int ifindex, enum attach_mode mode)
 {
-	__u32 flags = XDP_FLAGS_UPDATE_IF_NOEXIST |
-		      (mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
 	int err;
 
 	plane_libbpf_forget();
 	err = plane_may_open_by_id() ? attach_libxdp(place, ifindex, mode) : -EPERM;
-	if (!err)
-		return 0;
 	plane_libbpf_forget();
-	return bpf_xdp_attach(ifindex, place->xdp, flags, NULL);
+	if (err)
+		return bpf_xdp_attach(ifindex, place->xdp,
+				      flags_of(mode) | XDP_FLAGS_UPDATE_IF_NOEXIST, NULL);
+	replace_lone(place, ifindex, mode);
+	return 0;
 }
 
 bool attach_is_hidden(const struct attach_info *info)
@@ -218,10 +252,27 @@ static bool is_refusal(int err)
 	return err == -EOPNOTSUPP || err == -EINVAL || err == -ERANGE;
 }
 
+/* Why there is no native XDP, and what there is instead.  In the interface's namespace. */
+static void say_refusal(const char *interface, int err, char why[])
+{
+	const char *said = *plane_libbpf_said() ? plane_libbpf_said() : strerror(-err);
+	struct link link;
+
+	if (!link_find("", interface, &link) && *link.instead)
+		snprintf(why, sizeof(((struct attach_info *)0)->why),
+			 "the driver refuses native XDP: %s: it is a %s: attach to %s", said,
+			 link.kind, link.instead);
+	else
+		snprintf(why, sizeof(((struct attach_info *)0)->why),
+			 "the driver refuses native XDP: %s: lower the MTU, if this or the "
+			 "kernel's log says so",
+			 said);
+}
+
 static int attach_refused(const char *interface, int err, const struct attach_info *info,
 			  struct error *error)
 {
-	char missing[PLANE_MISSING];
+	char missing[PLANE_MISSING], why[sizeof(info->why)];
 
 	if ((err == -EBUSY || err == -EEXIST) && attach_is_hidden(info))
 		return error_set(error, -EBUSY,
@@ -238,13 +289,10 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 			"%s: program %u (%s) holds the XDP hook and lets no other in: take "
 			"it off with ip link set dev %s xdp off, if it may go",
 			interface, info->prog_id, info->prog_name, interface);
-	if (is_refusal(err))
-		return error_set(
-			error, err,
-			"%s: the driver refuses native XDP%s%s: use --mode generic; or lower "
-			"the MTU, see the kernel's log, or attach to the ports of a bond, "
-			"bridge or VLAN device",
-			interface, *plane_libbpf_said() ? ": " : "", plane_libbpf_said());
+	if (is_refusal(err)) {
+		say_refusal(interface, err, why);
+		return error_set(error, err, "%s: %s; or use --mode generic", interface, why);
+	}
 	return error_set(error, err, "%s: %s", interface, strerror(-err));
 }
 
@@ -282,9 +330,14 @@ void attach_tidy(const struct plane *plane)
 
 static int detach_dispatcher(int ifindex, const struct attach_info *info)
 {
-	struct xdp_program *prog = xdp_program__from_id(info->prog_id);
-	int err = libxdp_get_error(prog);
+	_cleanup_fd_ int fd = bpf_prog_get_fd_by_id(info->prog_id);
+	struct xdp_program *prog;
+	int err;
 
+	if (fd < 0)
+		return -errno;
+	prog = xdp_program__from_fd(fd);
+	err = libxdp_get_error(prog);
 	if (err)
 		return err;
 	err = xdp_program__detach(prog, ifindex,
@@ -298,7 +351,7 @@ static int replace(const struct attach_place *place, int ifindex, const struct a
 {
 	_cleanup_fd_ int old = plane_open_xdp(place->plane, info->prog_id);
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = old);
-	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+	__u32 flags = flags_of(info->mode);
 	int err;
 
 	if (old < 0)
@@ -313,6 +366,7 @@ static int attach_here(const struct attach_place *place, const char *interface,
 		       enum attach_mode mode, struct attach_info *info, struct error *error)
 {
 	int err = query(place, interface, info, error), ifindex;
+	char why[sizeof(info->why)] = "";
 
 	if (err || info->state == ATTACH_OURS)
 		return err;
@@ -336,11 +390,14 @@ static int attach_here(const struct attach_place *place, const char *interface,
 	else
 		err = attach_mode(place, ifindex,
 				  mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
-	if (is_refusal(err) && mode == ATTACH_AUTO)
+	if (is_refusal(err) && mode == ATTACH_AUTO) {
+		say_refusal(interface, err, why);
 		err = attach_mode(place, ifindex, ATTACH_GENERIC);
+	}
 	if (err)
 		return attach_refused(interface, err, info, error);
 	err = query(place, interface, info, error);
+	memcpy(info->why, why, sizeof(why));
 	if (!err && info->state == ATTACH_OURS && !info->dispatcher)
 		keep_attached(place, info->prog_id);
 	return err;
@@ -351,7 +408,7 @@ static int detach_single(const struct plane *plane, int ifindex, const struct at
 {
 	_cleanup_fd_ int fd = plane_open_xdp(plane, info->prog_id);
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts, .old_prog_fd = fd);
-	__u32 flags = info->mode == ATTACH_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+	__u32 flags = flags_of(info->mode);
 
 	if (fd < 0)
 		return fd;

@@ -27,6 +27,7 @@ struct attach_info {
 	bool dispatcher;       /* behind libxdp's dispatcher */
 	__u32 prog_id;	       /* of what is at the hook */
 	char prog_name[32];
+	char why[256]; /* generic, though native was tried; "": not, or it was there before */
 };
 
 /* A network namespace, and the instance of cs_xdp that is for it. */

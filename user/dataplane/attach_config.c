@@ -13,8 +13,9 @@ void attach_describe(const char *interface, const struct attach_info *info, stru
 	const char *alone = plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
 						     "libxdp's dispatcher needs CAP_SYS_ADMIN";
 
-	error_set(line, 0, "%s: attached, %s%s%s", interface,
+	error_set(line, 0, "%s: attached, %s%s%s%s%s", interface,
 		  info->mode == ATTACH_GENERIC ? "generic" : "native",
+		  *info->why ? ", because " : "", info->why,
 		  info->dispatcher ? "" :
 				     "; alone: no other XDP program can share this hook, because ",
 		  info->dispatcher ? "" : alone);

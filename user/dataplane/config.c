@@ -17,6 +17,8 @@
 #define MAX_FILE_BYTES (1 << 20)
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
+#define DEFAULT_CPU_QUEUE 2048
+#define MAX_CPU_QUEUE 16384 /* Linux: cpu_map_alloc(), "sanity limit on qsize" */
 #define MAX_DRAIN_SECONDS (365L * 24 * 3600)
 #define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
@@ -241,12 +243,42 @@ static int check_policy(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+static const char *const cpu_words[] = {
+	[CONFIG_CPU_ASKED] = "asked",
+	[CONFIG_CPU_AFFINITY] = "affinity",
+	[CONFIG_CPU_NEVER] = "never",
+};
+
+/* Returns CONFIG_CPU_*, or -ENOENT. */
+static int find_cpu(const char *word)
+{
+	for (int i = 0; i <= CONFIG_CPU_NEVER; i++) {
+		if (!strcmp(cpu_words[i], word))
+			return i;
+	}
+	return -ENOENT;
+}
+
+static int check_cpu(cfg_t *cfg, cfg_opt_t *opt)
+{
+	if (find_cpu(cfg_opt_getnstr(opt, 0)) >= 0)
+		return 0;
+	cfg_error(cfg, "cpu = \"%s\": not \"asked\", \"affinity\" or \"never\"",
+		  cfg_opt_getnstr(opt, 0));
+	return -1;
+}
+
+static int check_cpu_queue(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_range(cfg, opt, 1, MAX_CPU_QUEUE);
+}
+
 /* libconfuse goes on without a default that it has no memory for. */
 static bool has_defaults(cfg_t *service)
 {
-	static const char *const names[] = { "cid_length",   "max_cids",     "unknown_cid",
-					     "malformed",    "not_quic",     "small_initial",
-					     "shared_table", "drain_seconds" };
+	static const char *const names[] = { "cid_length",   "max_cids",      "unknown_cid",
+					     "malformed",    "not_quic",      "small_initial",
+					     "shared_table", "drain_seconds", "cpu" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (!cfg_size(service, names[i]))
@@ -281,6 +313,7 @@ static int take_service(cfg_t *from, struct config_service *to)
 	to->not_quic = take_policy(from, "not_quic");
 	to->small_initial = take_policy(from, "small_initial");
 	to->drain_seconds = cfg_getint(from, "drain_seconds");
+	to->cpu = find_cpu(cfg_getstr(from, "cpu"));
 	to->uid = 0;
 	return user ? find_user(user, &to->uid) : 0;
 }
@@ -306,6 +339,9 @@ static int take_all(const char *path, cfg_t *cfg, struct config *config, struct 
 	char text[ADDRESS_TEXT];
 	int err;
 
+	if (!cfg_size(cfg, "cpu_queue"))
+		return error_set(error, -ENOMEM, "%s: out of memory", path);
+	config->cpu_queue = cfg_getint(cfg, "cpu_queue");
 	config->count = cfg_size(cfg, "service");
 	if (!config->count)
 		return error_set(error, -EINVAL, "%s:1: no service is configured", path);
@@ -348,10 +384,12 @@ static cfg_t *make_parser(void)
 		CFG_STR("small_initial", "count", CFGF_NONE),
 		CFG_BOOL("shared_table", cfg_true, CFGF_NONE),
 		CFG_INT("drain_seconds", 0, CFGF_NONE),
+		CFG_STR("cpu", "asked", CFGF_NONE),
 		CFG_END(),
 	};
 	static cfg_opt_t top[] = {
 		CFG_SEC("service", service, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_INT("cpu_queue", DEFAULT_CPU_QUEUE, CFGF_NONE),
 		CFG_INT(END_OPTION, 0, CFGF_NONE),
 		CFG_END(),
 	};
@@ -372,6 +410,8 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service|not_quic", check_policy);
 	cfg_set_validate_func(cfg, "service|small_initial", check_policy);
 	cfg_set_validate_func(cfg, "service|drain_seconds", check_drain_seconds);
+	cfg_set_validate_func(cfg, "service|cpu", check_cpu);
+	cfg_set_validate_func(cfg, "cpu_queue", check_cpu_queue);
 	return cfg;
 }
 

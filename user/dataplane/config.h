@@ -12,6 +12,13 @@
 #include "core/abi.h"
 #include "dataplane/netns.h"
 
+/* Which workers' packets are moved to their CPU. */
+enum config_cpu {
+	CONFIG_CPU_ASKED,    /* of those that name it when they register */
+	CONFIG_CPU_AFFINITY, /* also of those whose process may run on one CPU only */
+	CONFIG_CPU_NEVER,
+};
+
 struct config_service {
 	char name[CS_NAME_SIZE];
 	char netns[NETNS_NAME];				 /* "": that of the daemon */
@@ -24,6 +31,7 @@ struct config_service {
 	__u32 max_cids; /* routes */
 	bool shared_table;
 	__u8 unknown_cid, malformed, not_quic, small_initial; /* CS_POLICY_* */
+	enum config_cpu cpu;
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
 	int line;	     /* where the service begins */
 };
@@ -31,6 +39,7 @@ struct config_service {
 struct config {
 	struct config_service service[CS_MAX_SERVICES];
 	unsigned int count;
+	__u32 cpu_queue; /* packets that wait for a CPU at once */
 };
 
 /*

@@ -19,6 +19,12 @@ struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map w
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
 
+/* The same but for cs_cpus, which the kernel gives only to programs that are loaded like its first
+ * one, with BPF_F_XDP_HAS_FRAGS: an extension (libxdp's dispatcher) has an empty one, and moves
+ * nothing.
+ */
+int plane_reuse_maps_of_extension(const struct plane *plane, struct bpf_object *object);
+
 /* An address that is listened on. */
 struct plane_address {
 	struct cs_addr addr;
@@ -37,6 +43,7 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 /* Each loads a program over the maps that are open; returns a descriptor, or a negative errno. */
 int plane_load_xdp(const struct plane *plane, __u32 netns);
 int plane_load_explain(const struct plane *plane);
+int plane_load_cpu(const struct plane *plane);
 int plane_load_instance(const struct plane *plane, const struct cs_listener *listener);
 /* It is one of many: says so to plane->progress. */
 void plane_count_loaded(const struct plane *plane);
@@ -75,8 +82,8 @@ bool plane_same_code(int a, int b);
 
 /* Programs of this build in place of those that are pinned, where they differ. */
 struct upgrade {
-	int xdp, explain, reuseport;	/* -1: the same */
-	int instance[CS_MAX_LISTENERS]; /* 0: the same */
+	int xdp, explain, cpu, reuseport; /* -1: the same */
+	int instance[CS_MAX_LISTENERS];	  /* 0: the same */
 	unsigned int listeners;
 };
 

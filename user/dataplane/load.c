@@ -13,6 +13,7 @@
 
 /* The skeletons use the types of core/abi.h. */
 #include "cidsteer.skel.h"
+#include "cpu.skel.h"
 #include "explain.skel.h"
 #include "stub.skel.h"
 
@@ -37,6 +38,17 @@ static int copy_fd(int fd)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The kernel refuses a CPUMAP for more CPUs than it was built for (NR_CPUS). */
+static __u32 cpus_of_kernel(void)
+{
+	_cleanup_file_ FILE *file = fopen("/sys/devices/system/cpu/kernel_max", "re");
+	unsigned int last;
+
+	if (!file || fscanf(file, "%u", &last) != 1 || last >= CS_MAX_CPUS)
+		return CS_MAX_CPUS;
+	return last + 1;
+}
+
 /* With the maps that it needs, if @maps; else over those that are open. */
 static int load_xdp(struct plane *plane, __u32 netns, struct plane *maps)
 {
@@ -50,7 +62,9 @@ static int load_xdp(struct plane *plane, __u32 netns, struct plane *maps)
 	*(__u16 *)&skel->rodata->cs_netns = netns;
 	/* Frames of several buffers: not by its section, whose name `ip link` users type. */
 	bpf_program__set_flags(skel->progs.cs_xdp, BPF_F_XDP_HAS_FRAGS);
-	err = plane_reuse_maps(plane, skel->obj);
+	err = bpf_map__set_max_entries(skel->maps.cs_cpus, cpus_of_kernel());
+	if (!err)
+		err = plane_reuse_maps(plane, skel->obj);
 	if (!err)
 		err = cidsteer__load(skel);
 	if (!err && maps)
@@ -109,13 +123,33 @@ int plane_load_explain(const struct plane *plane)
 	return err ? err : fd;
 }
 
+int plane_load_cpu(const struct plane *plane)
+{
+	struct cpu *skel = cpu__open();
+	int err, fd = -1;
+
+	if (!skel)
+		return -errno;
+	bpf_program__set_flags(skel->progs.cs_cpu, BPF_F_XDP_HAS_FRAGS);
+	err = plane_reuse_maps(plane, skel->obj);
+	if (!err)
+		err = cpu__load(skel);
+	if (!err)
+		fd = copy_fd(bpf_program__fd(skel->progs.cs_cpu));
+	cpu__destroy(skel);
+	return err ? err : fd;
+}
+
 static int load_programs(struct plane *plane)
 {
 	plane->xdp = load_xdp(plane, 0, plane);
 	if (plane->xdp < 0)
 		return plane->xdp;
 	plane->explain = plane_load_explain(plane);
-	return plane->explain < 0 ? plane->explain : 0;
+	if (plane->explain < 0)
+		return plane->explain;
+	plane->cpu = plane_load_cpu(plane);
+	return plane->cpu < 0 ? plane->cpu : 0;
 }
 
 static int load_listeners(struct plane *plane)
@@ -194,7 +228,8 @@ static int adopt(struct plane *plane, const struct config *config, bool *upgrade
 	err = plane_sync(plane, config, error);
 	if (err)
 		goto out;
-	*upgraded = upgrade->listeners || upgrade->xdp >= 0 || upgrade->explain >= 0;
+	*upgraded = upgrade->listeners || upgrade->xdp >= 0 || upgrade->explain >= 0 ||
+		    upgrade->cpu >= 0;
 	err = upgrade_commit(plane, upgrade);
 	if (err)
 		plane_libbpf_error(error, err, "replacing the programs");

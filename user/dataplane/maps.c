@@ -81,6 +81,26 @@ int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct 
 	return 0;
 }
 
+int plane_cpu_count(const struct plane *plane, __u32 cpu, struct cs_cpu_count *sum)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct cs_cpu_count *each = NULL;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc(cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(plane->map[PLANE_CPU_COUNTS], &cpu, each))
+		return -errno;
+	memset(sum, 0, sizeof(*sum));
+	for (int at = 0; at < cpus; at++) {
+		sum->sent += each[at].sent;
+		sum->arrived += each[at].arrived;
+	}
+	return 0;
+}
+
 static size_t table_bytes(const struct cs_table *table)
 {
 	return ((size_t)table->mask + 1) * sizeof(struct cs_bucket);

@@ -23,17 +23,18 @@
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 const char *const plane_map_names[PLANE_MAPS] = {
-	[PLANE_PORTS] = "cs_ports",	  [PLANE_LINES] = "cs_lines",
-	[PLANE_ADDRS] = "cs_addrs",	  [PLANE_SERVICES] = "cs_services",
-	[PLANE_CIDS] = "cs_cids",	  [PLANE_USAGE] = "cs_usage",
-	[PLANE_WORKERS] = "cs_workers",	  [PLANE_SOCKETS] = "cs_sockets",
-	[PLANE_RING] = "cs_ring",	  [PLANE_COUNTERS] = "cs_counters",
-	[PLANE_HEAD] = "cs_head",	  [PLANE_LOCALS] = "cs_locals",
-	[PLANE_PREFIXES] = "cs_prefixes", [PLANE_LEASE] = "cs_lease",
-	[PLANE_WATCH] = "cs_watch",	  [PLANE_RECORD] = "cs_record",
-	[PLANE_TRACED] = "cs_traced",	  [PLANE_LEFT_OUT] = "cs_left_out",
-	[PLANE_DRAFT] = "cs_draft",	  [PLANE_LISTENERS] = "cs_listeners",
-	[PLANE_ABI] = "cs_abi",
+	[PLANE_PORTS] = "cs_ports",	    [PLANE_LINES] = "cs_lines",
+	[PLANE_ADDRS] = "cs_addrs",	    [PLANE_SERVICES] = "cs_services",
+	[PLANE_CIDS] = "cs_cids",	    [PLANE_USAGE] = "cs_usage",
+	[PLANE_WORKERS] = "cs_workers",	    [PLANE_SOCKETS] = "cs_sockets",
+	[PLANE_RING] = "cs_ring",	    [PLANE_COUNTERS] = "cs_counters",
+	[PLANE_HEAD] = "cs_head",	    [PLANE_LOCALS] = "cs_locals",
+	[PLANE_PREFIXES] = "cs_prefixes",   [PLANE_LEASE] = "cs_lease",
+	[PLANE_WATCH] = "cs_watch",	    [PLANE_RECORD] = "cs_record",
+	[PLANE_TRACED] = "cs_traced",	    [PLANE_LEFT_OUT] = "cs_left_out",
+	[PLANE_DRAFT] = "cs_draft",	    [PLANE_TARGETS] = "cs_targets",
+	[PLANE_CPUS] = "cs_cpus",	    [PLANE_CPU_COUNTS] = "cs_cpu_counts",
+	[PLANE_LISTENERS] = "cs_listeners", [PLANE_ABI] = "cs_abi",
 };
 
 /* What libbpf last complained about: its errno alone seldom says what to do. */
@@ -162,7 +163,7 @@ static void init_fds(struct plane *plane)
 {
 	for (int i = 0; i < PLANE_MAPS; i++)
 		plane->map[i] = -1;
-	plane->xdp = plane->explain = -1;
+	plane->xdp = plane->explain = plane->cpu = -1;
 	libbpf_set_print(remember_libbpf);
 }
 
@@ -176,6 +177,12 @@ static int pin_error(const struct plane *plane, const char *name, int err, struc
 	return error_set(error, err, "%s/%s: %s", plane->dir, name, strerror(-err));
 }
 
+static int open_program(const struct plane *plane, const char *name, int *fd, struct error *error)
+{
+	*fd = plane_open_pin(plane, name);
+	return *fd < 0 ? pin_error(plane, name, *fd, error) : 0;
+}
+
 int plane_open_pins(struct plane *plane, struct error *error)
 {
 	int err = open_abi(plane, error);
@@ -187,11 +194,9 @@ int plane_open_pins(struct plane *plane, struct error *error)
 		if (plane->map[i] < 0)
 			return pin_error(plane, plane_map_names[i], plane->map[i], error);
 	}
-	plane->xdp = plane_open_pin(plane, "xdp");
-	if (plane->xdp < 0)
-		return pin_error(plane, "xdp", plane->xdp, error);
-	plane->explain = plane_open_pin(plane, "explain");
-	return plane->explain < 0 ? pin_error(plane, "explain", plane->explain, error) : 0;
+	return open_program(plane, "xdp", &plane->xdp, error)		      ?:
+		       open_program(plane, "explain", &plane->explain, error) ?:
+		       open_program(plane, "cpu", &plane->cpu, error);
 }
 
 int plane_open(struct plane *plane, const char *dir, struct error *error)
@@ -264,6 +269,14 @@ int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)
 	return 0;
 }
 
+int plane_reuse_maps_of_extension(const struct plane *plane, struct bpf_object *object)
+{
+	struct plane others = *plane;
+
+	others.map[PLANE_CPUS] = -1;
+	return plane_reuse_maps(&others, object);
+}
+
 int plane_pin(const struct plane *plane, int fd, const char *name)
 {
 	char path[PLANE_PATH];
@@ -278,6 +291,8 @@ int plane_pin_all(const struct plane *plane)
 
 	if (!err)
 		err = plane_pin(plane, plane->explain, "explain");
+	if (!err)
+		err = plane_pin(plane, plane->cpu, "cpu");
 	for (int i = 0; i < PLANE_MAPS && !err; i++)
 		err = plane_pin(plane, plane->map[i], plane_map_names[i]);
 	return err;
@@ -321,11 +336,13 @@ int plane_unpin_all(const struct plane *plane)
 	err = plane_unpin(plane, "reuseport") ?: err;
 	err = plane_unpin(plane, "reuseport_new") ?: err;
 	err = plane_unpin(plane, "explain_new") ?: err;
+	err = plane_unpin(plane, "cpu_new") ?: err;
 	err = plane_unpin(plane, "xdp_new") ?: err;
 	err = plane_tidy_xdp(plane, NULL, 0) ?: err;
 	err = namespaces_unpin_all(plane) ?: err;
 	err = plane_inner_unpin_all(plane) ?: err;
 	err = plane_unpin(plane, "xdp") ?: err;
+	err = plane_unpin(plane, "cpu") ?: err;
 	return plane_unpin(plane, "explain") ?: err;
 }
 
@@ -335,6 +352,7 @@ void plane_close_fds(struct plane *plane)
 		cleanup_fd(&plane->map[i]);
 	cleanup_fd(&plane->xdp);
 	cleanup_fd(&plane->explain);
+	cleanup_fd(&plane->cpu);
 	init_fds(plane);
 }
 

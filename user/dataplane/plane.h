@@ -10,6 +10,7 @@
  *   DIR/xdp-NAME                 its instance for the network namespace NAME
  *   DIR/xdp_ID                   another cs_xdp of ours that an interface has
  *   DIR/explain                  cs_explain
+ *   DIR/cpu                      cs_cpu, for the entries of cs_cpus
  *   DIR/reuseport                an instance of cs_reuseport, with the code of all: see upgrade.c
  *   DIR/inner/ID                 the inner maps of cs_cids and cs_usage, by their ids
  */
@@ -45,6 +46,9 @@ enum plane_map {
 	PLANE_TRACED,
 	PLANE_LEFT_OUT,
 	PLANE_DRAFT,
+	PLANE_TARGETS,
+	PLANE_CPUS,
+	PLANE_CPU_COUNTS,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,
@@ -60,17 +64,18 @@ struct plane_progress {
 
 struct plane {
 	char dir[256];
-	int lock;	     /* held by the daemon and by commands that change things; -1: none */
-	int map[PLANE_MAPS]; /* descriptors */
-	int xdp, explain;    /* programs */
-	struct cs_abi abi;   /* as read when it was opened, or written since */
+	int lock;	       /* held by the daemon and by commands that change things; -1: none */
+	int map[PLANE_MAPS];   /* descriptors */
+	int xdp, explain, cpu; /* programs */
+	struct cs_abi abi;     /* as read when it was opened, or written since */
 	char netns[CS_MAX_NETNS][NETNS_NAME]; /* what the configuration calls each; "": [0], none */
 	struct plane_progress *progress;      /* the caller's; or NULL */
 };
 
 #define PLANE_INIT                                                                                 \
 	{                                                                                          \
-		.lock = -1, .map = { [0 ... PLANE_MAPS - 1] = -1 }, .xdp = -1, .explain = -1       \
+		.lock = -1, .map = { [0 ... PLANE_MAPS - 1] = -1 }, .xdp = -1, .explain = -1,      \
+		.cpu = -1                                                                          \
 	}
 
 /* $CIDSTEER_BPFFS, or /sys/fs/bpf/cidsteer. */
@@ -145,6 +150,9 @@ int plane_each_address(const struct plane *plane,
 
 /* Sums a counter line over all CPUs.  Returns 0 or a negative errno. */
 int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct cs_counters *sum);
+
+/* What was sent to a CPU, summed up.  Returns 0 or a negative errno. */
+int plane_cpu_count(const struct plane *plane, __u32 cpu, struct cs_cpu_count *sum);
 
 /* A service's inner maps, opened; the caller closes. */
 int plane_table_fd(const struct plane *plane, __u32 service);

@@ -136,10 +136,12 @@ int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
 {
 	int err;
 
-	upgrade->xdp = upgrade->explain = upgrade->reuseport = -1;
+	upgrade->xdp = upgrade->explain = upgrade->cpu = upgrade->reuseport = -1;
 	err = keep_other(plane_load_xdp(plane, 0), plane->xdp, &upgrade->xdp);
 	if (!err)
 		err = keep_other(plane_load_explain(plane), plane->explain, &upgrade->explain);
+	if (!err)
+		err = keep_other(plane_load_cpu(plane), plane->cpu, &upgrade->cpu);
 	return err ? err : prepare_listeners(plane, upgrade);
 }
 
@@ -235,6 +237,8 @@ int upgrade_commit(struct plane *plane, struct upgrade *upgrade)
 		err = plane_repin(plane, upgrade->reuseport, "reuseport");
 	if (!err)
 		err = replace_program(plane, &plane->explain, &upgrade->explain, "explain");
+	if (!err)
+		err = replace_program(plane, &plane->cpu, &upgrade->cpu, "cpu");
 	if (!err && upgrade->xdp >= 0)
 		err = plane_keep_xdp(plane, plane->xdp); /* attach_upgrade() will ask for it */
 	if (!err)
@@ -248,6 +252,8 @@ void upgrade_free(struct upgrade *upgrade)
 		close(upgrade->xdp);
 	if (upgrade->explain >= 0)
 		close(upgrade->explain);
+	if (upgrade->cpu >= 0)
+		close(upgrade->cpu);
 	if (upgrade->reuseport >= 0)
 		close(upgrade->reuseport);
 	for (int slot = 0; slot < CS_MAX_LISTENERS; slot++) {

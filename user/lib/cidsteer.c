@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <errno.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,20 @@ static struct cidsteer *make_handle(const struct cidsteer_options *options)
 	return NULL;
 }
 
+/* The one that this thread may run on, as CIDSTEER_CPU(); 0: there are several. */
+static uint32_t own_cpu(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) != 1)
+		return 0;
+	for (uint32_t cpu = 0; cpu < CS_MAX_CPUS; cpu++) {
+		if (CPU_ISSET(cpu, &set))
+			return CIDSTEER_CPU(cpu);
+	}
+	return 0;
+}
+
 static int fill_handle(struct cidsteer *handle, const char *service, const int *sockets,
 		       size_t count, const struct cidsteer_options *options)
 {
@@ -91,6 +106,7 @@ static int fill_handle(struct cidsteer *handle, const char *service, const int *
 	handle->sockets = count;
 	handle->token = options->generation;
 	handle->cid_length = options->cid_length;
+	handle->cpu = options->cpu == CIDSTEER_CPU_OWN ? own_cpu() : options->cpu;
 	return session_open(handle);
 }
 

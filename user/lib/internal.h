@@ -63,6 +63,7 @@ struct cidsteer {
 	char service[CS_NAME_SIZE];
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	uint32_t token;
+	uint32_t cpu;	     /* of options */
 	uint32_t cid_length; /* that the server wants; 0: what the service has */
 	uint32_t sockets;
 	int socket[CS_MAX_SERVICE_LISTENERS];	   /* the caller's */

@@ -263,6 +263,7 @@ static int send_register(struct cidsteer *handle, uint32_t flags, int timeout_ms
 		.token = handle->token,
 		.sockets = handle->sockets,
 		.state = handle->draining ? CS_WORKER_DRAINING : handle->state.state,
+		.cpu = handle->cpu,
 	};
 	char line[128];
 	int err;

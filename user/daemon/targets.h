@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Targets: to which CPU XDP moves a worker's packets.
+ *
+ * A CPU has a queue and a thread in the kernel (cs_cpus) for as long as a worker uses it.  What
+ * cannot be had costs the move, never the worker: its packets stay where they are.
+ */
+#ifndef CS_TARGETS_H
+#define CS_TARGETS_H
+
+#include "daemon/workers.h"
+
+/* Is there such a CPU?  One that is offline is.  Returns 0, or -EINVAL and says why not. */
+int target_check(__u32 cpu, struct error *error);
+
+/*
+ * By what the worker asked for, its service and its affinity.  Writes its entry, if it has one:
+ * before, it is only in its value.
+ */
+void target_choose(struct worker *worker);
+
+/* It is sent nothing any more. */
+void target_leave(struct worker *worker);
+
+/* Of an adopted worker: what its entry says is counted. */
+void target_adopt(struct worker *worker);
+
+/*
+ * All are adopted: makes the queues that are used, as they are to be, and removes the others.
+ * Returns 0, or the first errno; what is owed is tried again each second.
+ */
+int targets_settle(struct workers *workers);
+
+/* Of the queues: so many packets.  Returns 0, or a negative errno, and some are as they were. */
+int targets_resize(struct workers *workers, __u32 queue);
+
+/* Once a second: affinities change, CPUs come and go. */
+void targets_follow(struct workers *workers);
+
+#endif
