@@ -125,6 +125,29 @@ send cb --to 10.9.1.1:443 --count 10 $r1 >/dev/null
 wait_for eval '[ "$(verdicts xdp blue)" != "'"$was"'" ]'
 like "an ID of red is unknown in blue" "$(verdicts xdp blue)" "unknown_cid=80$"
 
+# ---- explain --------------------------------------------------------------------------------
+# ends CLAIM LISTENER REASON ARGUMENTS...
+ends()
+{
+	local claim=$1 listener=$2 reason=$3
+	shift 3
+	output=$(cidsteer explain "$@" 2>&1)
+	like "$claim: of which service" "$output" "^listener $listener"
+	like "$claim: and why" "$output" "^reason $reason; "
+}
+packet=$(send cr --to 10.9.1.1:443 --from 10.9.1.2:7000 --print "${r1%% *}")
+ends "a packet to red" "\[::\]:443, a wildcard, of service red" by_table --netns red --hex "$packet"
+ends "the same to blue" "10.9.1.1:443, exact, of service blue" unknown_cid --netns blue --hex "$packet"
+ends "the same to the daemon's" "\[::\]:443, a wildcard, of service own" unknown_cid --hex "$packet"
+ends "the same, by name" "\[::\]:443, a wildcard, of service own" unknown_cid --netns own --hex "$packet"
+ends "an ID of red" "\[::\]:443, a wildcard, of service red" by_table --cid "${r1%% *}" --service red
+is "a namespace without a service" "$(cidsteer explain --netns cr --hex "$packet" 2>&1)" \
+	"cidsteer: explain: no service is in network namespace cr"
+is "one that is not there" "$(cidsteer explain --netns none --hex "$packet" 2>&1)" \
+	"cidsteer: explain: network namespace none: there is no /run/netns/none: ip netns add none"
+is "--netns with --cid" "$(cidsteer explain --netns red --cid 01 2>&1 | head -1)" \
+	"cidsteer: explain: --netns is for --hex and --pcap: a service is in its own"
+
 # ---- by hand --------------------------------------------------------------------------------
 id_at()
 {

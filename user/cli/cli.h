@@ -30,6 +30,9 @@ struct args {
 int fail(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int misuse(const struct args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Of --netns.  Returns CLI_DONE or CLI_MISUSE. */
+int check_netns(const struct args *args);
+
 int cmd_load(const struct args *args);
 int cmd_unload(const struct args *args);
 int cmd_attach(const struct args *args);

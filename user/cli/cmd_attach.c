@@ -31,14 +31,6 @@ static const char *netns_of(const struct args *args)
 	return args->netns ? args->netns : "";
 }
 
-static int check_netns(const struct args *args)
-{
-	if (!args->netns || netns_is_name(args->netns))
-		return CLI_DONE;
-	return misuse(args, "--netns %s: not a name of 1 to %d letters, digits, '-' or '_'",
-		      args->netns, NETNS_NAME - 1);
-}
-
 static int print_attached(const struct args *args, const struct attach_info *info)
 {
 	const char *interface = args->operand[0];

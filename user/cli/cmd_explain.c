@@ -23,7 +23,9 @@ static int check_options(const struct args *args)
 		return misuse(args, "--packet is for --pcap");
 	if (args->service && !args->cid)
 		return misuse(args, "--service is for --cid");
-	return CLI_DONE;
+	if (args->netns && args->cid)
+		return misuse(args, "--netns is for --hex and --pcap: a service is in its own");
+	return check_netns(args);
 }
 
 static int parse_number(const struct args *args, unsigned long *number)
@@ -89,11 +91,13 @@ static int explain_packet(const struct args *args, const struct frame *frame, un
 	struct explanation ex, behind;
 	struct frame plain = {};
 	struct error error;
-	int err;
+	int err, netns = 0;
 
 	if (view_open(&view, args->dir, &error))
 		return fail(args, "%s", error.line);
-	err = explain_frame(view, frame, &ex, &error);
+	if (args->netns && (netns = view_find_netns(view, args->netns, &error)) < 0)
+		return fail(args, "%s", error.line);
+	err = explain_frame(view, netns, frame, &ex, &error);
 	if (err == -ENODATA && number)
 		return fail(args, "%s: packet %lu: %s", args->pcap, number, error.line);
 	if (err)

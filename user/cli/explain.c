@@ -14,8 +14,8 @@
 #define UDP_HEADER 8
 
 /* @fill is what stands for the bytes that are not there. */
-static int run(const struct plane *plane, const struct frame *frame, int fill,
-	       struct cs_verdict *verdict, struct error *error)
+static int run(int program, const struct frame *frame, int fill, struct cs_verdict *verdict,
+	       struct error *error)
 {
 	static __u8 in[FRAME_SHOWN], out[FRAME_SHOWN + sizeof(*verdict)];
 	size_t shown = frame_shown(frame);
@@ -25,7 +25,7 @@ static int run(const struct plane *plane, const struct frame *frame, int fill,
 
 	memcpy(in, frame->byte, frame->len);
 	memset(in + frame->len, fill, shown - frame->len);
-	err = bpf_prog_test_run_opts(plane->explain, &opts);
+	err = bpf_prog_test_run_opts(program, &opts);
 	if (err)
 		return error_set(error, err, "running cs_explain: %s", strerror(-err));
 	if (opts.retval != XDP_PASS || opts.data_size_out < sizeof(*verdict))
@@ -64,14 +64,14 @@ static int cut_error(const struct frame *frame, const char *inside, struct error
  * What was not captured may be anything.  It decides nothing if the program says the same with
  * all of its bits 0 and with all of them 1, since all that it reads behind UDP is in its verdict.
  */
-static int run_cut(const struct view *view, struct explanation *ex, struct error *error)
+static int run_cut(int program, const struct explanation *ex, struct error *error)
 {
 	struct cs_verdict other = {};
 	int err;
 
 	if (ex->layers.ended)
 		return cut_error(ex->frame, ex->layers.ended, error);
-	err = run(&view->plane, ex->frame, 0xff, &other, error);
+	err = run(program, ex->frame, 0xff, &other, error);
 	if (err)
 		return err;
 	return is_same_packet(&ex->verdict, &other) ? 0 :
@@ -145,16 +145,19 @@ static void name_parts(const struct view *view, struct explanation *ex)
 			 !bpf_map_lookup_elem(view->plane.map[PLANE_SOCKETS], &slot, &cookie);
 }
 
-int explain_frame(const struct view *view, const struct frame *frame, struct explanation *ex,
+int explain_frame(struct view *view, __u32 netns, const struct frame *frame, struct explanation *ex,
 		  struct error *error)
 {
+	int program = view_explain(view, netns, error);
 	int err;
 
-	*ex = (struct explanation){ .frame = frame, .bucket = -1 };
+	if (program < 0)
+		return program;
+	*ex = (struct explanation){ .frame = frame, .netns = netns, .bucket = -1 };
 	layers_read(frame, &ex->layers);
-	err = run(&view->plane, frame, 0, &ex->verdict, error);
+	err = run(program, frame, 0, &ex->verdict, error);
 	if (!err && frame_is_cut(frame))
-		err = run_cut(view, ex, error);
+		err = run_cut(program, ex, error);
 	if (err)
 		return err;
 	name_parts(view, ex);
@@ -162,7 +165,7 @@ int explain_frame(const struct view *view, const struct frame *frame, struct exp
 	return 0;
 }
 
-bool explain_behind(const struct view *view, const struct explanation *ex, struct frame *plain,
+bool explain_behind(struct view *view, const struct explanation *ex, struct frame *plain,
 		    struct explanation *behind)
 {
 	const struct layers *layers = &ex->layers;
@@ -173,5 +176,5 @@ bool explain_behind(const struct view *view, const struct explanation *ex, struc
 		return false;
 	frame_plain(plain, &layers->from, &layers->to, ex->frame->byte + payload,
 		    ex->frame->len - payload, layers->udp_len);
-	return !explain_frame(view, plain, behind, &unused) && behind->verdict.service;
+	return !explain_frame(view, ex->netns, plain, behind, &unused) && behind->verdict.service;
 }

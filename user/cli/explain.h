@@ -16,6 +16,7 @@
 
 struct explanation {
 	const struct frame *frame;
+	__u32 netns; /* that it comes to */
 	struct layers layers;
 	struct cs_verdict verdict;
 	const struct view_service *service;   /* NULL: none, or it is gone */
@@ -32,11 +33,12 @@ struct explanation {
 };
 
 /*
- * explain_frame - ask the loaded program about a frame
+ * explain_frame - ask the program about a frame
+ * @netns:	network namespace that it comes to, an index into cs_abi.netns_cookie
  *
  * Returns 0, -ENODATA (it is cut before what decides), or another errno, with the line.
  */
-int explain_frame(const struct view *view, const struct frame *frame, struct explanation *ex,
+int explain_frame(struct view *view, __u32 netns, const struct frame *frame, struct explanation *ex,
 		  struct error *error);
 
 /*
@@ -46,7 +48,7 @@ int explain_frame(const struct view *view, const struct frame *frame, struct exp
  *
  * Returns whether it comes to a service.
  */
-bool explain_behind(const struct view *view, const struct explanation *ex, struct frame *plain,
+bool explain_behind(struct view *view, const struct explanation *ex, struct frame *plain,
 		    struct explanation *behind);
 
 /* Which bucket of its service's ring the verdict is from; sets @bucket and @by_tuple. */
@@ -69,7 +71,7 @@ json_t *explain_json_decision(const struct explanation *ex);
  * Prints, or fills @list if it is not NULL.  Returns 0 or a negative errno, with the line.
  */
 struct cs_cid;
-int explain_cid(const struct view *view, const struct view_service *only, const struct cs_cid *cid,
+int explain_cid(struct view *view, const struct view_service *only, const struct cs_cid *cid,
 		json_t *list, struct error *error);
 
 #endif

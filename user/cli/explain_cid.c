@@ -9,6 +9,7 @@
 #include "cli/explain.h"
 #include "cli/output.h"
 #include "core/quic.h"
+#include "dataplane/netns.h"
 
 #define UDP_HEADER 8
 #define REST 24 /* bytes behind the DCID, which nothing looks at */
@@ -30,21 +31,40 @@ static size_t make_payload(__u8 *payload, bool is_long, const struct cs_cid *cid
 }
 
 /* A made-up packet to one address.  Returns what explain_frame() does. */
-static int ask_at(const struct view *view, const struct cs_addr *to, const __u8 *payload,
-		  size_t len, struct frame *frame, struct explanation *ex, struct error *error)
+static int ask_at(struct view *view, const struct cs_addr *to, const __u8 *payload, size_t len,
+		  struct frame *frame, struct explanation *ex, struct error *error)
 {
 	struct cs_addr from = *to;
 
 	from.port = htons(1024);
 	frame_plain(frame, &from, to, payload, len, UDP_HEADER + len);
-	return explain_frame(view, frame, ex, error);
+	return explain_frame(view, to->netns, frame, ex, error);
+}
+
+static int get_addresses(void *addresses)
+{
+	return getifaddrs(addresses) ? -errno : 0;
+}
+
+/* Of a service's namespace. */
+static int read_addresses(const struct view *view, __u32 netns, struct ifaddrs **addresses,
+			  struct error *error)
+{
+	struct error why;
+	int err;
+
+	if (!view_is_open(view, netns))
+		return error_set(error, -ENOENT,
+				 "its network namespace cannot be looked into from here");
+	err = netns_run(view->plane.netns[netns], get_addresses, addresses, &why);
+	return err ? error_set(error, err, "its addresses: %s", strerror(-err)) : 0;
 }
 
 /*
- * To the listener's address; for a wildcard to each of this host's in turn until the program says
- * that one leads to it.
+ * To the listener's address; for a wildcard to each of its namespace's in turn until the
+ * program says that one leads to it.
  */
-static int ask(const struct view *view, const struct view_listener *listener, bool is_long,
+static int ask(struct view *view, const struct view_listener *listener, bool is_long,
 	       const struct cs_cid *cid, struct frame *frame, struct explanation *ex,
 	       struct error *error)
 {
@@ -57,19 +77,21 @@ static int ask(const struct view *view, const struct view_listener *listener, bo
 	ex->listener = NULL;
 	if (!address_is_wildcard(&listener->addr))
 		err = ask_at(view, &to, payload, len, frame, ex, error);
-	else if (getifaddrs(&addresses))
-		err = error_set(error, -errno, "this host's addresses: %s", strerror(errno));
+	else
+		err = read_addresses(view, to.netns, &addresses, error);
 	for (struct ifaddrs *at = addresses; at && !err && ex->listener != listener;
 	     at = at->ifa_next) {
 		if (!at->ifa_addr || address_from_socket(at->ifa_addr, &to))
 			continue;
 		to.port = listener->addr.port;
+		to.netns = listener->addr.netns;
 		err = ask_at(view, &to, payload, len, frame, ex, error);
 	}
 	if (addresses)
 		freeifaddrs(addresses);
 	if (!err && ex->listener != listener)
-		err = error_set(error, -ENOENT, "no packet to an address of this host comes to %s",
+		err = error_set(error, -ENOENT, "no packet to an address of %s comes to %s",
+				listener->addr.netns ? "its namespace" : "this host",
 				listener->text);
 	ex->any_client = true;
 	ex->bucket = -1;
@@ -86,7 +108,7 @@ static void print_no_short(const struct view_service *service, const struct cs_c
 }
 
 /* Asks about one kind of packet; prints, or adds to @json under @name. */
-static int explain_form(const struct view *view, const struct view_service *service, bool is_long,
+static int explain_form(struct view *view, const struct view_service *service, bool is_long,
 			const struct cs_cid *cid, json_t *json, struct error *error)
 {
 	struct frame frame = {};
@@ -119,7 +141,7 @@ static int explain_form(const struct view *view, const struct view_service *serv
 	return 0;
 }
 
-static int explain_service(const struct view *view, const struct view_service *service,
+static int explain_service(struct view *view, const struct view_service *service,
 			   const struct cs_cid *cid, json_t *list, struct error *error)
 {
 	json_t *json = list ? json_pack("{s:s}", "service", service->name) : NULL;
@@ -139,7 +161,7 @@ static int explain_service(const struct view *view, const struct view_service *s
 	return err ? err : explain_form(view, service, true, cid, json, error);
 }
 
-int explain_cid(const struct view *view, const struct view_service *only, const struct cs_cid *cid,
+int explain_cid(struct view *view, const struct view_service *only, const struct cs_cid *cid,
 		json_t *list, struct error *error)
 {
 	for (unsigned int i = 0; i < view->services; i++) {

@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "common/protocol.h"
+#include "dataplane/netns.h"
 #include "dataplane/plane.h"
 
 #ifndef CIDSTEER_VERSION
@@ -56,7 +57,8 @@ static const struct option_row {
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
 	{ "try", "SECONDS", "take it off again then, unless Enter is pressed", OPTION_TRY },
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
-	{ "netns", "NAME", "the interface is in this network namespace (ip netns)", OPTION_NETNS },
+	{ "netns", "NAME", "the interface, or the packet, is in this network namespace",
+	  OPTION_NETNS },
 	{ "hex", "PACKET", "an Ethernet frame or an IP packet", OPTION_HEX },
 	{ "pcap", "FILE", "a packet of this pcap or pcapng file", OPTION_PCAP },
 	{ "packet", "N", "which, from 1 on: 1", OPTION_PACKET },
@@ -100,7 +102,7 @@ static const struct command {
 	{ "explain", "--hex PACKET | --pcap FILE [--packet N] | --cid CID [--service NAME]",
 	  "say where a packet would go and why; counts nothing",
 	  BIT(OPTION_HEX) | BIT(OPTION_PCAP) | BIT(OPTION_PACKET) | BIT(OPTION_CID) |
-		  BIT(OPTION_SERVICE),
+		  BIT(OPTION_SERVICE) | BIT(OPTION_NETNS),
 	  0, cmd_explain },
 	{ "trace", "[filters] [--rate N]", "show decisions as they are made, some in each second",
 	  BIT(OPTION_SERVICE) | BIT(OPTION_REASON) | BIT(OPTION_WORKER) | BIT(OPTION_CID) |
@@ -139,6 +141,14 @@ int misuse(const struct args *args, const char *format, ...)
 	complain(args, format, list);
 	va_end(list);
 	return CLI_MISUSE;
+}
+
+int check_netns(const struct args *args)
+{
+	if (!args->netns || netns_is_name(args->netns))
+		return CLI_DONE;
+	return misuse(args, "--netns %s: not a name of 1 to %d letters, digits, '-' or '_'",
+		      args->netns, NETNS_NAME - 1);
 }
 
 static void print_option(const struct option_row *row)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/output.h"
 #include "cli/view.h"
@@ -124,6 +125,10 @@ void view_close(struct view **view)
 {
 	if (!*view)
 		return;
+	for (int i = 0; i < CS_MAX_NETNS; i++) {
+		if ((*view)->explain[i])
+			close((*view)->explain[i]);
+	}
 	plane_close(&(*view)->plane);
 	free(*view);
 	*view = NULL;
@@ -190,6 +195,35 @@ bool view_is_open(const struct view *view, __u32 netns)
 	if (!netns)
 		return view->plane.abi.netns_cookie[0] == plane_netns_cookie();
 	return *view->plane.netns[netns];
+}
+
+int view_find_netns(const struct view *view, const char *name, struct error *error)
+{
+	__u64 cookie;
+	int err = netns_cookie(name, &cookie, error);
+
+	if (err)
+		return err;
+	for (int i = 0; i < CS_MAX_NETNS; i++) {
+		if (view->plane.abi.netns_cookie[i] == cookie)
+			return i;
+	}
+	return error_set(error, -ENOENT, "no service is in network namespace %s", name);
+}
+
+int view_explain(struct view *view, __u32 netns, struct error *error)
+{
+	int fd;
+
+	if (!netns)
+		return view->plane.explain;
+	if (!view->explain[netns]) {
+		fd = plane_load_explain(&view->plane, netns);
+		if (fd < 0)
+			return error_set(error, fd, "loading cs_explain: %s", strerror(-fd));
+		view->explain[netns] = fd;
+	}
+	return view->explain[netns];
 }
 
 unsigned int view_name_workers(const struct view *view, char *text, size_t size)

@@ -33,6 +33,7 @@ struct view {
 	unsigned int services;
 	struct view_service service[CS_MAX_SERVICES];
 	struct cs_worker worker[CS_MAX_WORKERS];
+	int explain[CS_MAX_NETNS]; /* of other namespaces, as they are asked for; 0: not yet */
 };
 
 /* Returns what plane_open() does.  Undo with view_close(), in every case. */
@@ -67,6 +68,16 @@ __u32 view_netns(const struct view_service *service);
  * is in plane.netns.
  */
 bool view_is_open(const struct view *view, __u32 netns);
+
+/*
+ * The namespace of a name: its index.  "" is that of this process.  Returns -ENOENT (there is none,
+ * or no service is in it) or another errno, with the line.
+ */
+int view_find_netns(const struct view *view, const char *name, struct error *error);
+
+/* cs_explain for a namespace.  Returns a descriptor, the view's, or a negative errno, with the
+ * line. */
+int view_explain(struct view *view, __u32 netns, struct error *error);
 
 /* Writes "worker 2 (h3, pid 811), ..." of those that are live.  Returns their number. */
 unsigned int view_name_workers(const struct view *view, char *text, size_t size);

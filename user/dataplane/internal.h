@@ -42,7 +42,6 @@ int plane_sync(struct plane *plane, const struct config *config, struct error *e
 
 /* Each loads a program over the maps that are open; returns a descriptor, or a negative errno. */
 int plane_load_xdp(const struct plane *plane, __u32 netns);
-int plane_load_explain(const struct plane *plane);
 int plane_load_cpu(const struct plane *plane);
 int plane_load_instance(const struct plane *plane, const struct cs_listener *listener);
 /* It is one of many: says so to plane->progress. */

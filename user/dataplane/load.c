@@ -107,13 +107,14 @@ int plane_instance_netns(int fd)
 	return -ENOENT;
 }
 
-int plane_load_explain(const struct plane *plane)
+int plane_load_explain(const struct plane *plane, __u32 netns)
 {
 	struct explain *skel = explain__open();
 	int err, fd = -1;
 
 	if (!skel)
 		return -errno;
+	*(__u16 *)&skel->rodata->cs_netns = netns;
 	err = plane_reuse_maps(plane, skel->obj);
 	if (!err)
 		err = explain__load(skel);
@@ -145,7 +146,7 @@ static int load_programs(struct plane *plane)
 	plane->xdp = load_xdp(plane, 0, plane);
 	if (plane->xdp < 0)
 		return plane->xdp;
-	plane->explain = plane_load_explain(plane);
+	plane->explain = plane_load_explain(plane, 0);
 	if (plane->explain < 0)
 		return plane->explain;
 	plane->cpu = plane_load_cpu(plane);

@@ -134,6 +134,11 @@ int plane_unload(struct plane *plane, struct error *error);
 
 void plane_close(struct plane *plane);
 
+/* Loads cs_explain of this build for a namespace, an index into cs_abi.netns_cookie; the pinned one
+ * is for 0.  Returns its descriptor, the caller's, or a negative errno.
+ */
+int plane_load_explain(const struct plane *plane, __u32 netns);
+
 /* Loads cs_stub for a listener.  Returns its descriptor, the caller's, or a negative errno. */
 int plane_stub(const struct plane *plane, __u16 listener, struct error *error);
 

@@ -139,7 +139,7 @@ int upgrade_prepare(const struct plane *plane, struct upgrade *upgrade)
 	upgrade->xdp = upgrade->explain = upgrade->cpu = upgrade->reuseport = -1;
 	err = keep_other(plane_load_xdp(plane, 0), plane->xdp, &upgrade->xdp);
 	if (!err)
-		err = keep_other(plane_load_explain(plane), plane->explain, &upgrade->explain);
+		err = keep_other(plane_load_explain(plane, 0), plane->explain, &upgrade->explain);
 	if (!err)
 		err = keep_other(plane_load_cpu(plane), plane->cpu, &upgrade->cpu);
 	return err ? err : prepare_listeners(plane, upgrade);
