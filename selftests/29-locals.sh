@@ -377,6 +377,16 @@ kill -STOP "$DAEMON_PID"
 batch del ""
 kill -CONT "$DAEMON_PID"
 check "  and they go" wait_for agree
+# So much of others that nothing is heard of the one address behind it (ENOBUFS, netlink(7)).
+foreign=$(for n in $(seq 0 1023); do echo "route add 10.$((64 + n / 256)).$((n % 256)).0/24 dev f0"; done)
+kill -STOP "$DAEMON_PID"
+ip -n server -batch - <<<"$foreign"
+address server s0 10.9.1.80/24
+kill -CONT "$DAEMON_PID"
+check "one that nobody heard of is there" wait_for agree
+ip -n server -batch - <<<"${foreign//route add/route del}"
+ip -n server address del 10.9.1.80/24 dev s0
+check "  and goes" wait_for agree
 
 batch=$(for n in $(seq 0 4199); do echo "route add local 10.$((128 + n / 16384)).$((n / 64 % 256)).$((n % 64 * 4))/30 dev lo"; done)
 ip -n server -batch - <<<"$batch"
