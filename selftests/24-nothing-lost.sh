@@ -225,10 +225,19 @@ killed_writing()
 	victim_ends $?
 }
 
+# victim_ends STATUS: the daemon knows it, too: a later one would have to bury it, and might stop there.
 victim_ends()
 {
+	local pid=${worker_pid[victim]}
+
 	kill_worker victim
+	wait_for is_not_listed "$pid" || return
 	return "$1"
+}
+
+is_not_listed()
+{
+	! cidsteer workers | awk -v pid="$1" '$4 == pid { found = 1 } END { exit !found }'
 }
 
 killed_registering()
