@@ -70,9 +70,14 @@ static const struct accepted {
 struct result {
 	uint32_t calls, every, tried, handled, missed;
 	uint32_t fewest; /* of all sandboxes */
-	uint32_t next;	 /* call to go on with */
 	uint32_t accepted[COUNT(accepted)];
 	bool done;
+};
+
+/* Of one phase, shared with its sandboxes. */
+struct results {
+	uint32_t next; /* call that nobody has taken */
+	struct result of[MAX_JOBS];
 };
 
 static struct {
@@ -282,22 +287,26 @@ static void enter_sandbox(void)
 	alarm(MAX_SECONDS);
 }
 
-/* Takes each of the calls that are to fail whose turn is this job's, until something is wrong. */
-static void __attribute__((noreturn))
-work(const struct phase *phase, uint32_t job, struct result *result)
+static uint32_t take_call(struct results *results)
 {
+	return __atomic_add_fetch(&results->next, 1, __ATOMIC_RELAXED);
+}
+
+/* Takes calls that are to fail, until none is left or something is wrong. */
+static void __attribute__((noreturn))
+work(const struct phase *phase, struct results *results, struct result *result)
+{
+	uint32_t call;
+
 	enter_sandbox();
 	now.fault = calloc(1, sizeof(*now.fault));
 	if (phase->prepare)
 		phase->prepare();
 	result->calls = count_calls(phase);
 	result->every = options.most ? (result->calls - 1) / options.most + 1 : 1;
-	while (++result->next <= result->calls) {
-		uint32_t call = result->next;
-
+	while ((call = take_call(results)) <= result->calls) {
 		if (options.only ? call != options.only :
-				   call % result->every != options.seed % result->every ||
-					   call / result->every % options.jobs != job)
+				   call % result->every != options.seed % result->every)
 			continue;
 		run_case(phase, call, result);
 		if (complained())
@@ -308,7 +317,8 @@ work(const struct phase *phase, uint32_t job, struct result *result)
 }
 
 /* What a run has left that went wrong is no place for the next one: a new sandbox. */
-static void work_in_sandboxes(const struct phase *phase, uint32_t job, struct result *result)
+static void work_in_sandboxes(const struct phase *phase, struct results *results,
+			      struct result *result)
 {
 	int status;
 
@@ -318,7 +328,7 @@ static void work_in_sandboxes(const struct phase *phase, uint32_t job, struct re
 		if (pid < 0)
 			give_up("fork: %s", strerror(errno));
 		if (!pid)
-			work(phase, job, result);
+			work(phase, results, result);
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
 	} while (WIFEXITED(status) && WEXITSTATUS(status) == 2);
@@ -378,8 +388,8 @@ static bool sum_up(const struct phase *phase, const struct result *results, int 
 
 static bool run_phase(const struct phase *phase)
 {
-	struct result *results = mmap(NULL, MAX_JOBS * sizeof(*results), PROT_READ | PROT_WRITE,
-				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct results *results = mmap(NULL, sizeof(*results), PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	time_t start = time(NULL);
 	bool good;
 
@@ -394,13 +404,13 @@ static bool run_phase(const struct phase *phase)
 		if (pid)
 			continue;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		work_in_sandboxes(phase, job, &results[job]);
+		work_in_sandboxes(phase, results, &results->of[job]);
 		_exit(0);
 	}
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
-	good = sum_up(phase, results, time(NULL) - start);
-	munmap(results, MAX_JOBS * sizeof(*results));
+	good = sum_up(phase, results->of, time(NULL) - start);
+	munmap(results, sizeof(*results));
 	return good;
 }
 
@@ -413,7 +423,7 @@ static uint32_t number(const char *name, uint32_t usual)
 
 static void read_options(void)
 {
-	options.jobs = number("FAULT_JOBS", 2 * sysconf(_SC_NPROCESSORS_ONLN));
+	options.jobs = number("FAULT_JOBS", 4 * sysconf(_SC_NPROCESSORS_ONLN));
 	options.most = number("FAULT_MOST", 0);
 	if (getrandom(&options.seed, sizeof(options.seed), 0) != sizeof(options.seed))
 		give_up("getrandom: %s", strerror(errno));
