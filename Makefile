@@ -196,7 +196,7 @@ fuzz_text    := user/cli/frame.c user/cli/layers.c user/cli/output.c
 fuzz_capture := $(fuzz_text)
 fuzz_config  := user/dataplane/config.c user/dataplane/netns.c
 fuzz_answer  := $(wildcard user/lib/*.c)
-fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit \
+fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit devices \
 	holdings generations reap loop strays targets)
 
 $(B)/fuzz/san/%.o: %.c tests/fuzz/not-guided

@@ -9,7 +9,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 /* A daemon that is there knows who serves.  Without one a server may have been started anew,
- * unknown to us, whose packets would be dropped.
+ * unknown to us, whose packets would be dropped, or sent to where it is not.
  */
 CS_INLINE int lease_is_valid(void)
 {
@@ -19,21 +19,29 @@ CS_INLINE int lease_is_valid(void)
 	return lease && bpf_ktime_get_ns() < lease->until_ns;
 }
 
+/* What takes a packet away from the stack. */
+CS_INLINE int needs_lease(const struct cs_verdict *verdict)
+{
+	return verdict->drop || verdict->target == CS_TARGET_DEVICE;
+}
+
 SEC("xdp")
 int cs_xdp(struct xdp_md *ctx)
 {
 	struct cs_verdict verdict;
-	int dropped, action;
-	__u32 reason, drop;
+	int leased, dropped, action;
+	__u32 reason, drop, note = 0;
 
 	frame_verdict(ctx, &verdict);
-	dropped = verdict.drop && lease_is_valid();
+	leased = needs_lease(&verdict) && lease_is_valid();
+	dropped = verdict.drop && leased;
 	reason = dropped ? verdict.drop : verdict.reason;
 	drop = dropped ? 0 : verdict.drop;
-	action = dropped ? XDP_DROP : cs_send(&verdict);
-	cs_count(CS_HOOK_XDP, &verdict, dropped, action == XDP_REDIRECT);
+	/* Before it is sent: a trace has it as it came. */
 	if (cs_is_watched(reason, drop))
 		cs_watch_xdp(ctx, reason, drop, dropped ? 0 : verdict.worker, verdict.routed);
+	action = dropped ? XDP_DROP : cs_send(ctx, &verdict, leased, &note);
+	cs_count(CS_HOOK_XDP, &verdict, dropped, note);
 	return action;
 }
 

@@ -234,8 +234,8 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 	return ring ? ring->worker[bucket & (CS_RING_SIZE - 1)] : 0;
 }
 
-/* One packet seen, one verdict, and what is to be noted beside it. */
-CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int dropped, int moved)
+/* One packet seen, one verdict, and what is to be noted beside it: also @note, CS_C_* or 0. */
+CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int dropped, __u32 note)
 {
 	__u32 key = CS_COUNTER_KEY(hook, verdict->service);
 	struct cs_counters *counters = bpf_map_lookup_elem(&cs_counters, &key);
@@ -250,8 +250,8 @@ CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int droppe
 	((__u64 *)counters)[reason]++;
 	if (verdict->small)
 		counters->small_initial++;
-	if (moved)
-		counters->to_cpu++;
+	if (note && note < CS_COUNTERS)
+		((__u64 *)counters)[note]++;
 	if (verdict->drop && !dropped)
 		counters->not_enforced++;
 }

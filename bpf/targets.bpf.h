@@ -6,6 +6,8 @@
 #define CS_TARGETS_BPF_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "core/abi.h"
 
@@ -41,33 +43,116 @@ struct {
 } cs_cpu_counts SEC(".maps");
 
 /*
- * cs_send - to the worker of a verdict, if it has one
- *
- * A target that is not there (any more) is none: the packet is passed, as every other.  Returns
- * XDP_PASS or XDP_REDIRECT.
+ * Slot -> device that workers are behind.  Written: daemon, in the namespace of the device; the
+ * kernel, which empties the slot when the device goes.  Read: XDP, for such workers only.
  */
-static inline __attribute__((always_inline)) int cs_send(const struct cs_verdict *verdict)
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, CS_MAX_DEVICES);
+	__type(key, __u32);
+	__type(value, __u32);
+} cs_devs SEC(".maps");
+
+/* Slot of cs_devs -> what was sent to it.  Written: XDP; daemon, when a slot changes hands. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CS_MAX_DEVICES);
+	__type(key, __u32);
+	__type(value, struct cs_dev_count);
+} cs_dev_counts SEC(".maps");
+
+static inline __attribute__((always_inline)) int send_to_cpu(const struct cs_target *target,
+							     __u32 *note)
 {
-	const struct cs_target *target;
 	struct cs_cpu_count *count;
-	__u32 id = verdict->worker, cpu;
+	__u32 cpu = target->index;
 	int action;
 
-	if (verdict->target != CS_TARGET_CPU)
-		return XDP_PASS;
-	target = bpf_map_lookup_elem(&cs_targets, &id);
-	if (!target)
-		return XDP_PASS;
-	cpu = target->cpu;
 	if (cpu == bpf_get_smp_processor_id())
 		return XDP_PASS; /* it is there */
 	action = bpf_redirect_map(&cs_cpus, cpu, XDP_PASS);
 	if (action != XDP_REDIRECT)
 		return action;
+	*note = CS_C_to_cpu;
 	count = bpf_map_lookup_elem(&cs_cpu_counts, &cpu);
 	if (count)
 		count->sent++;
 	return action;
+}
+
+/*
+ * Is the frame one that the other end of the device takes: without a tag, which that end has no
+ * interface for, and not too large for it?  Returns 0, or what to count instead.
+ */
+static inline __attribute__((always_inline)) __u32 cannot_be_sent(struct xdp_md *ctx, __u32 ifindex)
+{
+	const struct ethhdr *eth = (void *)(long)ctx->data;
+	__u32 l3_bytes = bpf_xdp_get_buff_len(ctx) - ETH_HLEN;
+	long fits;
+
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return CS_C_not_to_device;
+	if (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6))
+		return CS_C_not_to_device;
+	/* Told the length: by itself the helper looks at the first buffer only. */
+	fits = bpf_check_mtu(ctx, ifindex, &l3_bytes, 0, 0);
+	if (!fits)
+		return 0;
+	return fits > 0 ? CS_C_too_large : CS_C_not_to_device; /* no such device */
+}
+
+/* As a bridge does, but for whom it is: the namespace behind the device has another MAC. */
+static inline __attribute__((always_inline)) int
+send_to_device(struct xdp_md *ctx, const struct cs_target *target, __u32 *note)
+{
+	struct ethhdr *eth;
+	struct cs_dev_count *count;
+	__u32 slot = target->index;
+
+	*note = cannot_be_sent(ctx, target->ifindex);
+	if (*note)
+		return XDP_PASS;
+	*note = CS_C_not_to_device;
+	eth = (void *)(long)ctx->data;
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return XDP_PASS;
+	/* Before anything is written: what passes is as it came. */
+	if (bpf_redirect_map(&cs_devs, slot, XDP_PASS) != XDP_REDIRECT)
+		return XDP_PASS;
+	*note = CS_C_to_device;
+	__builtin_memcpy(eth->h_dest, target->mac, ETH_ALEN);
+	count = bpf_map_lookup_elem(&cs_dev_counts, &slot);
+	if (count)
+		count->sent++;
+	return XDP_REDIRECT;
+}
+
+/*
+ * cs_send - to the worker of a verdict, if it has one
+ * @leased:	the daemon's lease is valid: else nothing is sent to a device, which would take it
+ *		from a stack that may have a server again
+ * @note:	what to count beside the verdict, CS_C_*; 0 before
+ *
+ * A target that is not there (any more) is none: the packet is passed, as every other.  Returns
+ * XDP_PASS or XDP_REDIRECT.
+ */
+static inline __attribute__((always_inline)) int
+cs_send(struct xdp_md *ctx, const struct cs_verdict *verdict, int leased, __u32 *note)
+{
+	const struct cs_target *target;
+	__u32 id = verdict->worker;
+
+	if (verdict->target != CS_TARGET_CPU && verdict->target != CS_TARGET_DEVICE)
+		return XDP_PASS;
+	target = bpf_map_lookup_elem(&cs_targets, &id);
+	if (!target)
+		return XDP_PASS;
+	if (verdict->target == CS_TARGET_CPU)
+		return send_to_cpu(target, note);
+	if (leased)
+		return send_to_device(ctx, target, note);
+	*note = CS_C_not_to_device;
+	return XDP_PASS;
 }
 
 #endif

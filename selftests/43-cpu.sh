@@ -132,7 +132,7 @@ for finding in json.load(sys.stdin)["findings"]:
 from_cpu 0 --count 100 "${ids_b#cids }" >/dev/null
 check "what a veth's peer leaves to offload" wait_for eval '[ "$(moved 1)" = "sent=100 arrived=100 elsewhere=0" ]'
 is "is lost" "$(count b packets) $(in_ns server awk '/^Udp: [0-9]/ { print $8 }' /proc/net/snmp)" "0 100"
-lost="s0: its peer c0 leaves checksums to offload: what is moved to a CPU is lost"
+lost="s0: its peer c0 leaves checksums to offload: what is moved is lost"
 is "status says so" "$(findings)" "$lost|ip netns exec client ethtool -K c0 tx off"
 advice=$(findings)
 check "what it says to do" eval "${advice#*|}"
@@ -147,7 +147,7 @@ mount --bind /proc/$stays/ns/net /run/netns/client || bail "the name of a namesp
 kill $stays
 if ip -n server link add link s0 name s0.7 type vlan id 7 2>/dev/null; then
 	is "tags that the peer leaves to offload" "$(findings)" \
-		"s0: its peer c0 leaves VLAN tags to offload: what is moved to a CPU has none|ip netns exec client ethtool -K c0 txvlan off"
+		"s0: its peer c0 leaves VLAN tags to offload: what is moved has none|ip netns exec client ethtool -K c0 txvlan off"
 	advice=$(findings)
 	check "what it says to do" eval "${advice#*|}"
 	is "helps, too" "$(findings)" ""

@@ -86,7 +86,9 @@ struct cidsteer_options {
  *                   created by a user who is neither the service's nor root
  *   -EINVAL         @options->cid_length is neither 0 nor the service's; a socket is not a bound,
  *                   unconnected UDP socket with SO_REUSEPORT of one of the service's listeners,
- *                   or one is missing or too many; there is no CPU @options->cpu
+ *                   or one is missing or too many; it is in another network namespace, and
+ *                   the service has no workers there, or no veth leads there; there is no CPU
+ *                   @options->cpu
  *   -EPROTO         daemon and library speak different versions of the protocol
  *   -EBUSY          a socket is registered already, as another worker
  *   -ENOSPC         no worker id, socket slot or usage line is free

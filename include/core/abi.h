@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 5
+#define CS_LAYOUT 6
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 257   /* ids 1..256; 0 is "no service": the configuration is refused */
@@ -25,6 +25,7 @@
 #define CS_LOCAL_LINES 1024	    /* of cs_locals for each namespace, a power of two */
 #define CS_MAX_PREFIXES 4096	    /* local prefixes: those too many are not local */
 #define CS_MAX_CPUS 512		    /* of cs_cpus: packets are not moved to a CPU above */
+#define CS_MAX_DEVICES 1024	    /* of cs_devs: registering behind one more is refused */
 #define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
 #define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
 #define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
@@ -121,7 +122,7 @@ static inline __attribute__((always_inline, unused)) __u32 cs_local_line(__u32 n
 #define CS_POLICY_DROP 2 /* dropped at XDP; elsewhere, and past the lease, as CS_POLICY_HASH */
 #define CS_POLICY_QUIC 3 /* of not_quic only: nobody looks, all is QUIC */
 
-/* Value of cs_lease: until when verdicts may drop, on CLOCK_MONOTONIC. */
+/* Value of cs_lease: until when packets may be dropped or sent to a device, on CLOCK_MONOTONIC. */
 struct cs_lease {
 	__u64 until_ns;
 };
@@ -170,6 +171,7 @@ _Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
 /* Where XDP sends a worker's packets; cs_reuseport then picks its socket, whichever it was. */
 #define CS_TARGET_SOCKET 0 /* to the stack, where they are */
 #define CS_TARGET_CPU 1	   /* to the stack on the worker's CPU */
+#define CS_TARGET_DEVICE 2 /* through a veth, to the stack of the worker's namespace */
 
 /* Value of cs_workers: who owns a connection, and where its packets go. */
 struct cs_worker {
@@ -189,8 +191,12 @@ _Static_assert(sizeof(struct cs_worker) == 32, "map value layout");
 
 /* Value of cs_targets: what CS_TARGET_* needs to know beside it. */
 struct cs_target {
-	__u32 cpu;
+	__u32 index;   /* the CPU, or the slot of cs_devs */
+	__u32 ifindex; /* of the device in that slot; 0: it is a CPU */
+	__u8 mac[6];   /* at the other end of that device */
+	__u16 pad;     /* must be zero */
 };
+_Static_assert(sizeof(struct cs_target) == 16, "map value layout");
 
 /* Value of cs_cpu_counts, by the CPU that is sent to; sent - arrived were dropped, or are on
  * their way.
@@ -199,6 +205,13 @@ struct cs_cpu_count {
 	__u64 sent;    /* counted where XDP runs */
 	__u64 arrived; /* counted where they are sent to */
 };
+_Static_assert(sizeof(struct cs_cpu_count) == 16, "map value layout");
+
+/* Value of cs_dev_counts, by the slot of cs_devs. */
+struct cs_dev_count {
+	__u64 sent;
+};
+_Static_assert(sizeof(struct cs_dev_count) == 8, "map value layout");
 
 /* May packets be sent to a worker in this state? */
 static inline __attribute__((always_inline, unused)) int cs_worker_serves(__u8 state)

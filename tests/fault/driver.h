@@ -75,14 +75,16 @@ extern const char *build_dir;
 
 /*
  * The services h3 and told.  From CONFIG_BEFORE to CONFIG_AFTER a service comes, one goes, and one
- * gets a listener, loses one and has another user; CONFIG_V0 and CONFIG_V1 name an interface.
+ * gets a listener, loses one and has another user; CONFIG_V0 and CONFIG_V1 name an interface; with
+ * CONFIG_BEHIND workers of h3 may be behind a device.
  */
 enum config_text {
 	CONFIG_USUAL,
 	CONFIG_BEFORE,
 	CONFIG_AFTER,
 	CONFIG_V0,
-	CONFIG_V1
+	CONFIG_V1,
+	CONFIG_BEHIND
 };
 void config_write(enum config_text which);
 
@@ -155,6 +157,10 @@ struct puppet {
 };
 
 void puppet_spawn(struct puppet *puppet, const char *service);
+
+/* Makes another network namespace, to which a veth leads; from then on h3's workers are there. */
+void puppets_make_device(void);
+void puppets_move_behind(void);
 int puppet_open(struct puppet *puppet);
 int puppet_open_early(struct puppet *puppet); /* without a daemon */
 int puppet_connect(struct puppet *puppet);    /* which was opened early: until it is admitted */

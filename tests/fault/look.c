@@ -285,14 +285,41 @@ static bool queues_agree(const struct plane *plane)
 		if (workers[id].target != CS_TARGET_CPU || !cs_worker_serves(workers[id].state))
 			continue;
 		if (bpf_map_lookup_elem(plane->map[PLANE_TARGETS], &id, &target) ||
-		    target.cpu >= CPUS)
+		    target.index >= CPUS)
 			return false;
-		used[target.cpu] = true;
+		used[target.index] = true;
 	}
 	for (__u32 cpu = 0; cpu < CPUS; cpu++) {
 		struct bpf_cpumap_val queue;
 
 		if (used[cpu] != !bpf_map_lookup_elem(plane->map[PLANE_CPUS], &cpu, &queue))
+			return false;
+	}
+	return true;
+}
+
+/* The same of devices, which have the first slots. */
+static bool devices_agree(const struct plane *plane)
+{
+	_cleanup_free_ struct cs_worker *workers = calloc(CS_MAX_WORKERS, sizeof(*workers));
+	bool used[SOME] = {};
+
+	if (plane_workers(plane, workers))
+		give_up("cs_workers cannot be read");
+	for (__u32 id = 1; id < CS_MAX_WORKERS; id++) {
+		struct cs_target target;
+
+		if (workers[id].target != CS_TARGET_DEVICE || !cs_worker_serves(workers[id].state))
+			continue;
+		if (bpf_map_lookup_elem(plane->map[PLANE_TARGETS], &id, &target) ||
+		    target.index >= SOME)
+			return false;
+		used[target.index] = true;
+	}
+	for (__u32 slot = 0; slot < SOME; slot++) {
+		__u32 ifindex;
+
+		if (used[slot] != !bpf_map_lookup_elem(plane->map[PLANE_DEVS], &slot, &ifindex))
 			return false;
 	}
 	return true;
@@ -333,6 +360,8 @@ void look_consistent(void)
 	/* What it could not make a daemon tries again each second. */
 	if (!eventually(queues_agree(&plane)))
 		complain("queues of CPUs are not what workers use");
+	if (!eventually(devices_agree(&plane)))
+		complain("devices are not what workers are behind");
 }
 
 unsigned int look_up(const char *name, const __u8 bytes[8])

@@ -261,6 +261,7 @@ void config_write(enum config_text which)
 					"service \"more\" { listen = {\"[::]:4437\"} " OF_ALL "}\n",
 		[CONFIG_V0] = H3("interface = {\"v0\"} "),
 		[CONFIG_V1] = H3("interface = {\"v1\"} "),
+		[CONFIG_BEHIND] = H3("behind_device = \"allowed\" "),
 	};
 	_cleanup_file_ FILE *file = fopen(CONFIG, "we");
 

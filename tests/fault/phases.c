@@ -326,6 +326,16 @@ static void run_register_told(uint32_t fail_at)
 	register_one(fail_at, "told");
 }
 
+/* Its packets would come by XDP: what is looked at is its route, and the device. */
+static void prepare_behind(void)
+{
+	config_write(CONFIG_BEHIND);
+	puppets_make_device();
+	prepare_daemon();
+	puppets_move_behind();
+	service_works("h3");
+}
+
 static void leave_one(uint32_t fail_at, const char *service)
 {
 	struct puppet puppet;
@@ -613,6 +623,9 @@ const struct phase phases[] = {
 	{ "register", "cidsteerd admits a worker", prepare_daemon, run_register },
 	{ "register-told", "cidsteerd admits a worker that does not share the table",
 	  prepare_daemon, run_register_told },
+	{ "register-behind", "cidsteerd admits a worker behind a device", prepare_behind,
+	  run_register },
+	{ "leave-behind", "cidsteerd buries a worker behind a device", prepare_behind, run_leave },
 	{ "hold", "cidsteerd admits a worker that was there before it", prepare_pins, run_hold },
 	{ "leave", "cidsteerd buries a worker", prepare_daemon, run_leave },
 	{ "leave-told", "cidsteerd buries a worker that does not share the table", prepare_daemon,

@@ -2,8 +2,12 @@
 /* Workers: processes that do, one at a time, what they are told over a socket. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -51,6 +55,51 @@ static struct sockaddr_in address_of(const char *service)
 				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
+static int behind = -1; /* a network namespace to which a veth leads */
+static bool moved;	/* h3's workers are there */
+
+static bool is_behind(const char *service)
+{
+	return moved && !strcmp(service, "h3");
+}
+
+/* Made by a process that ends: a descriptor of it is enough. */
+void puppets_make_device(void)
+{
+	char text[256];
+	int wait[2];
+	pid_t pid;
+
+	if (pipe2(wait, O_CLOEXEC) || (pid = fork()) < 0)
+		give_up("fork: %s", strerror(errno));
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (unshare(CLONE_NEWNET) || write(wait[1], "", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	if (read(wait[0], text, 1) != 1)
+		give_up("no network namespace");
+	close(wait[0]);
+	close(wait[1]);
+	snprintf(text, sizeof(text), "/proc/%d/ns/net", pid);
+	behind = open(text, O_RDONLY | O_CLOEXEC);
+	snprintf(text, sizeof(text),
+		 "ip link add b0 type veth peer name b1 netns %d && "
+		 "ip link set b0 addrgenmode none up && "
+		 "nsenter -t %d -n ip link set b1 up",
+		 pid, pid);
+	if (behind < 0 || system(text))
+		give_up("no veth");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+void puppets_move_behind(void)
+{
+	moved = true;
+}
+
 static int bind_socket(const char *service)
 {
 	struct sockaddr_in6 addr = { .sin6_family = AF_INET6, .sin6_port = port_of(service) };
@@ -84,9 +133,12 @@ static void __attribute__((noreturn)) obey(const char *service, int link)
 {
 	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
 	struct cidsteer *handle = NULL;
-	int socket = bind_socket(service);
 	struct order order;
+	int socket;
 
+	if (is_behind(service) && setns(behind, CLONE_NEWNET))
+		give_up("setns: %s", strerror(errno));
+	socket = bind_socket(service);
 	options.control = CONTROL;
 	while (recv(link, &order, sizeof(order), 0) == sizeof(order)) {
 		struct report report = { .result = -EBADMSG };
@@ -208,7 +260,7 @@ void puppet_works(struct puppet *puppet)
 		complain("the route of worker %u is not found", puppet->id);
 	else if (look_state(puppet->id) != CS_WORKER_ACTIVE)
 		complain("worker %u is not active", puppet->id);
-	else
+	else if (!is_behind(puppet->service))
 		puppet_gets_packets(puppet);
 }
 

@@ -46,14 +46,33 @@ static void check_agreement(const struct bytes *frame, const struct cs_datagram 
 	LAW(same(&other, verdict));
 }
 
-/* Of a packet that is not dropped. */
-static int action_of(const struct cs_verdict *verdict)
+/* Where a packet that is not dropped goes, as it is counted; 0: it passes. */
+static __u32 sent_to(const struct bytes *frame, const struct cs_verdict *verdict, int has_lease)
 {
 	const struct cs_target *target = line_of(&cs_targets, verdict->worker);
+	__be16 type;
 
-	if (verdict->worker && verdict->target == CS_TARGET_CPU && target->cpu == QUEUED_CPU)
-		return XDP_REDIRECT;
-	return XDP_PASS;
+	if (!verdict->worker || verdict->target == CS_TARGET_SOCKET)
+		return 0;
+	if (verdict->target == CS_TARGET_CPU)
+		return target->index == QUEUED_CPU ? CS_C_to_cpu : 0;
+	memcpy(&type, frame->byte + 12, sizeof(type));
+	if (!has_lease || (type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6)) ||
+	    target->ifindex == GONE_DEVICE)
+		return CS_C_not_to_device;
+	if (frame->length - ETH_HLEN > DEVICE_MTU)
+		return CS_C_too_large;
+	return target->index == FULL_SLOT ? CS_C_to_device : CS_C_not_to_device;
+}
+
+/* Only what is sent to a device is altered: it has the MAC of the other end. */
+static void check_bytes(const struct xdp_md *ctx, const struct bytes *frame, __u32 note)
+{
+	const __u8 *now = (void *)(long)ctx->data;
+	__u32 mac = note == CS_C_to_device ? sizeof(device_mac) : 0;
+
+	LAW(!memcmp(now, device_mac, mac));
+	LAW(!memcmp(now + mac, frame->byte + mac, frame->length - mac));
 }
 
 static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
@@ -63,13 +82,17 @@ static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
 	const struct cs_listener *listener = NULL;
 	struct cs_verdict verdict;
 	int action, dropped, reason = cs_parse(&ctx, &datagram);
+	__u32 note;
 
 	frame_verdict(&ctx, &verdict);
 	action = cs_xdp(&ctx);
 	dropped = action == XDP_DROP;
 	LAW(dropped == (verdict.drop && has_lease));
-	LAW(dropped || action == action_of(&verdict));
-	check_counted(CS_HOOK_XDP, &verdict, dropped, action == XDP_REDIRECT);
+	note = dropped ? 0 : sent_to(frame, &verdict, has_lease);
+	LAW(dropped || (action == XDP_REDIRECT) == (note == CS_C_to_cpu || note == CS_C_to_device));
+	LAW(dropped || action == XDP_REDIRECT || action == XDP_PASS);
+	check_bytes(&ctx, frame, note);
+	check_counted(CS_HOOK_XDP, &verdict, dropped, note);
 	if (reason == CS_C_seen) {
 		LAW(datagram.offset + datagram.length <= frame->length);
 		listener = find_listener(&datagram.tuple);

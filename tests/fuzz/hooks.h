@@ -130,6 +130,7 @@ static struct array arrays[] = {
 	{ &cs_draft, CS_HOOKS, sizeof(struct cs_draft), NULL },
 	{ &cs_targets, CS_MAX_WORKERS, sizeof(struct cs_target), NULL },
 	{ &cs_cpu_counts, CS_MAX_CPUS, sizeof(struct cs_cpu_count), NULL },
+	{ &cs_dev_counts, CS_MAX_DEVICES, sizeof(struct cs_dev_count), NULL },
 };
 
 /* A service's CID table: what cs_cids holds. */
@@ -226,7 +227,11 @@ long bpf_ringbuf_output(void *map, void *data, __u64 size, __u64 flags)
 }
 
 #define THIS_CPU 0
-#define QUEUED_CPU 1 /* has a queue; others have not */
+#define QUEUED_CPU 1  /* has a queue; others have not */
+#define FULL_SLOT 1   /* has a device; others have not */
+#define GONE_DEVICE 9 /* an interface's index that is nobody's any more */
+#define DEVICE_MTU 1400
+static const __u8 device_mac[6] = { 2, 0, 0, 0xd, 0xe, 0xf };
 
 __u32 bpf_get_smp_processor_id(void)
 {
@@ -235,8 +240,16 @@ __u32 bpf_get_smp_processor_id(void)
 
 long bpf_redirect_map(void *map, __u64 key, __u64 flags)
 {
-	LAW(map == &cs_cpus && flags == XDP_PASS);
-	return key == QUEUED_CPU ? XDP_REDIRECT : (long)flags;
+	LAW((map == &cs_cpus || map == &cs_devs) && flags == XDP_PASS);
+	return key == (map == &cs_cpus ? QUEUED_CPU : FULL_SLOT) ? XDP_REDIRECT : (long)flags;
+}
+
+long bpf_check_mtu(void *ctx, __u32 ifindex, __u32 *bytes, __s32 difference, __u64 flags)
+{
+	LAW(ctx && ifindex && *bytes == whole.length - ETH_HLEN && !difference && !flags);
+	if (ifindex == GONE_DEVICE)
+		return -ENODEV;
+	return *bytes > DEVICE_MTU ? BPF_MTU_CHK_RET_FRAG_NEEDED : BPF_MTU_CHK_RET_SUCCESS;
 }
 
 long bpf_sk_select_reuseport(struct sk_reuseport_md *md, void *map, void *key, __u64 flags)
@@ -325,9 +338,11 @@ static void add_service(__u32 id)
 			.state = states[number],
 			.service = id,
 			.index = worker_of(id, number) * 4,
-			.target = number % 2 ? CS_TARGET_CPU : CS_TARGET_SOCKET,
+			.target = (id + number) % 3,
 		};
-		target->cpu = worker_of(id, number) % 3; /* this one, queued, neither */
+		target->index = worker_of(id, number) % 3; /* this CPU, queued or full, neither */
+		target->ifindex = number % 2 ? 7 : GONE_DEVICE;
+		memcpy(target->mac, device_mac, sizeof(target->mac));
 	}
 	for (__u32 bucket = 0; bucket < CS_RING_SIZE; bucket++)
 		ring->worker[bucket] = bucket % 8 ? worker_of(id, bucket) : bucket % 16 ? 0 : 1;
@@ -456,7 +471,7 @@ static void set_listener(const struct cs_listener *listener)
 }
 
 /* Of one verdict: one packet seen, one reason, notes beside it. */
-static void check_counted(__u32 hook, const struct cs_verdict *verdict, int dropped, int moved)
+static void check_counted(__u32 hook, const struct cs_verdict *verdict, int dropped, __u32 note)
 {
 	struct cs_counters *now = line_of(&cs_counters, CS_COUNTER_KEY(hook, verdict->service));
 	__u64 verdicts = 0;
@@ -466,7 +481,8 @@ static void check_counted(__u32 hook, const struct cs_verdict *verdict, int drop
 	LAW(now->seen == 1 && verdicts == 1);
 	LAW(verdict->dcid_len <= CS_MAX_CID);
 	LAW(now->small_initial == !!verdict->small);
-	LAW(now->to_cpu == (__u64)moved);
+	for (__u32 i = CS_C_to_cpu; i < CS_COUNTERS; i++)
+		LAW(((const __u64 *)now)[i] == (i == note));
 	LAW(now->not_enforced == (verdict->drop && !dropped));
 	memset(now, 0, sizeof(*now));
 }

@@ -38,14 +38,16 @@
 #define STEP_HONEST 32		   /* a head as it should be */
 #define STEP_DEAF 64		   /* answers are not read */
 
-#define IDS 32 /* of workers */
+#define IDS 32	       /* of workers */
+#define DEVICE_INDEX 3 /* of the interface that workers of BEHIND are behind */
 
 enum {
 	SHARED = 1,
 	BY_MESSAGE,
 	PAIR,
-	BLUE, /* in another network namespace */
-	LOST, /* in one that has no name any more */
+	BLUE,	/* in another network namespace */
+	LOST,	/* in one that has no name any more */
+	BEHIND, /* in another one, and its workers are behind a device */
 	SERVICES
 };
 
@@ -106,15 +108,17 @@ static int put_socket(__u32 slot, int fd)
 	return 0;
 }
 
-/* cs_targets, cs_cpus: who is sent to a CPU finds its queue there. */
-static __u32 target_cpu[CS_MAX_WORKERS];
-static bool queue_there[CS_MAX_CPUS];
+/* cs_targets, cs_cpus, cs_devs: who is sent to a CPU finds its queue there, or its device. */
+static __u32 target_index[CS_MAX_WORKERS];
+static bool queue_there[CS_MAX_CPUS], device_there[CS_MAX_DEVICES];
 
 static void put_worker(__u32 id, const struct cs_worker *worker)
 {
 	LAW(id && id < CS_MAX_WORKERS);
 	LAW(worker->state == CS_WORKER_NONE || worker->state == CS_WORKER_DEAD ||
-	    worker->target == CS_TARGET_SOCKET || queue_there[target_cpu[id]]);
+	    worker->target == CS_TARGET_SOCKET ||
+	    (worker->target == CS_TARGET_CPU && queue_there[target_index[id]]) ||
+	    (worker->target == CS_TARGET_DEVICE && device_there[target_index[id]]));
 }
 
 int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
@@ -125,13 +129,15 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	if (fd == PLANE_SOCKETS)
 		return put_socket(index, *(const __u64 *)value);
 	LAW(fd == PLANE_WORKERS || fd == PLANE_RING || fd == PLANE_SERVICES ||
-	    fd == PLANE_TARGETS || fd == PLANE_CPUS);
+	    fd == PLANE_TARGETS || fd == PLANE_CPUS || fd == PLANE_DEVS);
 	if (fd == PLANE_WORKERS)
 		put_worker(index, value);
 	if (fd == PLANE_TARGETS)
-		target_cpu[index] = ((const struct cs_target *)value)->cpu;
+		target_index[index] = ((const struct cs_target *)value)->index;
 	if (fd == PLANE_CPUS)
 		queue_there[index] = true;
+	if (fd == PLANE_DEVS)
+		device_there[index] = *(const __u32 *)value == DEVICE_INDEX;
 	return 0;
 }
 
@@ -161,8 +167,43 @@ int bpf_map_delete_elem(int fd, const void *key)
 		queue_there[*(const __u32 *)key] = false;
 		return 0;
 	}
+	if (fd == PLANE_DEVS) {
+		LAW(device_there[*(const __u32 *)key]);
+		device_there[*(const __u32 *)key] = false;
+		return 0;
+	}
 	LAW(fd == PLANE_SOCKETS);
 	slot_cookie[*(const __u32 *)key] = 0;
+	return 0;
+}
+
+/* The device that workers of BEHIND are behind. */
+int way_nsid(const char *netns, int socket, struct error *error)
+{
+	(void)error;
+	LAW(!*netns && cookie_of(socket));
+	return 5;
+}
+
+int way_find(const char *netns, int nsid, const struct cs_addr *addr, struct way *way,
+	     struct error *error)
+{
+	(void)error;
+	LAW(!*netns && nsid == 5 && addr->port);
+	*way = (struct way){ .ifindex = DEVICE_INDEX, .up = true, .nsid = nsid };
+	return 0;
+}
+
+int way_read(const char *netns, int ifindex, struct way *way)
+{
+	(void)netns, (void)ifindex, (void)way;
+	LAW(false); /* nobody adopts here, and no second passes */
+	return -ENODEV;
+}
+
+int plane_clear_device_count(const struct plane *of, __u32 slot)
+{
+	LAW(of == &plane && slot < CS_MAX_DEVICES && !device_there[slot]);
 	return 0;
 }
 
@@ -398,6 +439,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	workers.listener[5].addr.netns = CS_MAX_NETNS;
 	LAW(!getsockopt(kinds[GOOD], SOL_SOCKET, SO_NETNS_COOKIE, &plane.abi.netns_cookie[0],
 			&len));
+	add_service(BEHIND, "behind", true, 1);
+	add_listener(6, BEHIND, 0, kinds[GOOD]);
+	workers.listener[6].addr.netns = 2;
+	plane.abi.netns_cookie[2] = ~0ULL;
+	workers.service[BEHIND].behind_device = true;
 	listen_for_clients();
 	return 0;
 }
@@ -592,6 +638,8 @@ static void end(void)
 	LAW(!control.count && !control.first && workers.free_count == IDS && !workers.sweeping);
 	for (int cpu = 0; cpu < CS_MAX_CPUS; cpu++)
 		LAW(!queue_there[cpu] && !workers.cpu_users[cpu]);
+	for (int slot = 0; slot < CS_MAX_DEVICES; slot++)
+		LAW(!device_there[slot] && !workers.device[slot].users);
 	for (int i = 0; i < 2 * IDS; i++)
 		LAW(!slot_cookie[i] && !workers.slot_taken[i]);
 	for (int id = SHARED; id < SERVICES; id++) {

@@ -53,6 +53,8 @@ class World:
         self.workers = {int(number): tuple(w[:2]) for number, w in known["workers"].items()}
         self.targets = {int(number): w[2] for number, w in known["workers"].items()}
         self.cpu, self.queues = known["cpu"], known["queues"]
+        self.slots = {int(slot): device for slot, device in known["slots"].items()}
+        self.mtus = {int(device): mtu for device, mtu in known["mtus"].items()}
         self.routes = {(s, bytes.fromhex(cid)): worker for s, cid, worker in known["routes"]}
         self.locals = {bytes.fromhex(address) for address in known["locals"]}
         self.elsewhere = [bytes.fromhex(address) for address in known["elsewhere"]]
@@ -83,7 +85,21 @@ class World:
 
     def is_moved(self, worker):
         target = self.targets.get(worker)
-        return target is not None and target != self.cpu and target in self.queues
+        return isinstance(target, int) and target != self.cpu and target in self.queues
+
+    def device(self, worker):
+        """Slot and device that a worker is behind, or None."""
+        target = self.targets.get(worker)
+        return target if isinstance(target, list) else None
+
+    def to_device(self, behind, frame, lease):
+        """How a packet for a worker behind a device is counted."""
+        slot, device = behind
+        if not lease or frame[12:14] not in (b"\x08\x00", b"\x86\xdd") or device not in self.mtus:
+            return "not_to_device"
+        if len(frame) - 14 > self.mtus[device]:
+            return "too_large"
+        return "to_device" if self.slots.get(slot) == device else "not_to_device"
 
     def serves(self, worker, service):
         owner, state = self.workers.get(worker, (0, "none"))
@@ -359,6 +375,10 @@ def verdict(world, frame, first, lease):
     if action == PASS and made.worker and world.is_moved(made.worker):
         action = REDIRECT
         notes.append("to_cpu")
+    behind = world.device(made.worker)
+    if action == PASS and behind:
+        notes.append(world.to_device(behind, frame, lease))
+        action = REDIRECT if notes[-1] == "to_device" else PASS
     return Verdict(
         reason,
         service,

@@ -34,6 +34,11 @@ extern const __u32 world_services;
 /* CPU that packets are run on, and another; the same where there is one. */
 extern __u32 world_cpu, world_other_cpu;
 
+/* The one device: in slot 0 of cs_devs, with this MTU and, at its other end, this MAC. */
+#define WORLD_MTU 1280
+extern __u32 world_device;
+extern const __u8 world_mac[6];
+
 /* Loads and pins a data plane with the listeners of all worlds. */
 void world_load(void);
 

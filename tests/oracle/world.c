@@ -39,7 +39,8 @@ static const char *const listeners[][3] = {
 	{ "[::]:5011" },
 	{ "[::]:5012" },
 };
-__u32 world_cpu, world_other_cpu;
+__u32 world_cpu, world_other_cpu, world_device;
+const __u8 world_mac[6] = { 2, 0, 0, 0xd, 0xe, 0xf };
 const __u32 world_services = COUNT(listeners);
 
 static const char *const policies[] = { [CS_POLICY_HASH] = "hash",
@@ -309,8 +310,13 @@ static void make_prefixes(void)
 
 /* ---- services ------------------------------------------------------------------------------- */
 
-/* CPUs: this one and the next have queues, others not.  Half of the workers have a target. */
-static __u32 target_of(__u16 id)
+/* Each third has none, a CPU, a device.  CPUs: this one and the next have queues, others not. */
+static __u8 kind_of_target(__u16 id)
+{
+	return id % 3;
+}
+
+static __u32 cpu_of(__u16 id)
 {
 	const __u32 targets[] = { world_cpu,
 				  world_other_cpu,
@@ -320,15 +326,40 @@ static __u32 target_of(__u16 id)
 				  CS_MAX_CPUS,
 				  ~0u };
 
-	return targets[id / 2 % COUNT(targets)];
+	return targets[id / 3 % COUNT(targets)];
+}
+
+/* Slots: the first has the device, others have none; there is no other device. */
+static __u32 slot_of(__u16 id)
+{
+	const __u32 slots[] = { 0, 0, 0, 0, 0, 1, CS_MAX_DEVICES - 1, CS_MAX_DEVICES, ~0u };
+
+	return slots[id / 3 % COUNT(slots)];
+}
+
+static __u32 device_of(__u16 id)
+{
+	return id % 8 ? world_device : 99999;
+}
+
+static struct cs_target target_of(__u16 id)
+{
+	struct cs_target target = { .index = cpu_of(id) };
+
+	if (kind_of_target(id) != CS_TARGET_DEVICE)
+		return target;
+	target.index = slot_of(id);
+	target.ifindex = device_of(id);
+	memcpy(target.mac, world_mac, sizeof(target.mac));
+	return target;
 }
 
 static void set_worker(__u32 id, __u8 state, __u16 of)
 {
 	struct cs_worker value = { .state = state, .service = of, .index = below(CS_MAX_SOCKETS) };
-	struct cs_target target = { .cpu = target_of(id) };
+	struct cs_target target = target_of(id);
 
-	value.target = id % 2 ? CS_TARGET_CPU : CS_TARGET_SOCKET;
+	value.target = kind_of_target(id);
 	check(!bpf_map_update_elem(plane.map[PLANE_TARGETS], &id, &target, BPF_ANY), "cs_targets");
 	check(!bpf_map_update_elem(plane.map[PLANE_WORKERS], &id, &value, BPF_ANY), "cs_workers");
 }
@@ -367,10 +398,12 @@ static void make_workers(void)
 		worker[of][i % WORKERS] = id;
 		set_worker(id, state, of);
 		fprintf(out, "%s\"%u\": [%u, \"%s\", ", comma(!i), id, of, states[state]);
-		if (id % 2)
-			fprintf(out, "%u]", target_of(id));
-		else
+		if (kind_of_target(id) == CS_TARGET_SOCKET)
 			fprintf(out, "null]");
+		else if (kind_of_target(id) == CS_TARGET_CPU)
+			fprintf(out, "%u]", cpu_of(id));
+		else
+			fprintf(out, "[%u, %u]]", slot_of(id), device_of(id));
 	}
 	fprintf(out, "},\n");
 }
@@ -493,6 +526,8 @@ void world_make(__u64 from, FILE *to)
 	seed = from;
 	out = to;
 	fprintf(out, "{\"cpu\": %u, \"queues\": [%u, %u], ", world_cpu, world_cpu, world_other_cpu);
+	fprintf(out, "\"slots\": {\"0\": %u}, \"mtus\": {\"%u\": %u}, ", world_device, world_device,
+		WORLD_MTU);
 	print_names();
 	print_listeners();
 	forget_locals();

@@ -249,7 +249,8 @@ Test(config, what_is_said_is_read)
 		"# comment\nservice \"A-z_0.9\" {\n"
 		"listen = {\"[2001:db8::1]:65535\", \"192.0.2.1:1\"}\n"
 		"interface = {\"eth0\", \"fifteen-letters\"} user = \"nobody\"\n"
-		"cid_length = 0 max_cids = 67108864 unknown_cid = \"hash\" shared_table = no }\n"
+		"cid_length = 0 max_cids = 67108864 unknown_cid = \"hash\" shared_table = no\n"
+		"behind_device = \"allowed\" }\n"
 		"service \"fifteen-letters\" { listen = {\"192.0.2.1:2\"} cid_length = 20 "
 		"max_cids = 1 }");
 	const struct config_service *one = &config->service[0], *two = &config->service[1];
@@ -266,10 +267,10 @@ Test(config, what_is_said_is_read)
 		      !strcmp(one->interface[1], "fifteen-letters"),
 	      "interfaces");
 	check(one->uid == UID_NOBODY && one->cid_len == 0 && one->max_cids == 67108864 &&
-		      !one->shared_table,
+		      !one->shared_table && one->behind_device,
 	      "service one");
 	check(two->uid == 0 && two->cid_len == 20 && two->max_cids == 1 && two->shared_table &&
-		      two->listen_count == 1,
+		      two->listen_count == 1 && !two->behind_device,
 	      "service two");
 	free(config);
 }

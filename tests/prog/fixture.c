@@ -392,6 +392,16 @@ __u32 run_xdp_action(const struct plane *plane, const void *frame, size_t len, c
 	return action;
 }
 
+__u32 run_xdp_bytes(const struct plane *plane, const void *frame, size_t len, void *out,
+		    size_t size, const char *what)
+{
+	size_t got = len;
+	__u32 action = run(plane->xdp, frame, &got, out, size, what);
+
+	check(got == len, "%s: %zu bytes", what, got);
+	return action;
+}
+
 bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what)
 {
 	__u32 action = run_xdp_action(plane, frame, len, what);

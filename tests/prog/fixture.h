@@ -123,6 +123,10 @@ size_t quic_short(__u8 *to, __u8 first, const void *dcid, __u8 len, size_t size)
 /* Runs cs_xdp over a frame, which stays untouched.  Returns XDP_*. */
 __u32 run_xdp_action(const struct plane *plane, const void *frame, size_t len, const char *what);
 
+/* The same over one that may be altered; @out receives it. */
+__u32 run_xdp_bytes(const struct plane *plane, const void *frame, size_t len, void *out,
+		    size_t size, const char *what);
+
 /* The same; it is not moved.  Returns whether it was dropped. */
 bool run_xdp(const struct plane *plane, const void *frame, size_t len, const char *what);
 

@@ -51,6 +51,7 @@ static void look_at_kernel(struct status *status)
 		note(status, error.line);
 	findings_of_interfaces(status);
 	findings_of_moves(status, note);
+	findings_of_devices(status, note);
 	for (__u32 netns = 0; netns < CS_MAX_NETNS; netns++) {
 		if (view_is_open(status->view, netns) &&
 		    findings_of_groups(status, netns, &error)) {
@@ -84,6 +85,9 @@ static int status_read(struct status *status, const char *dir, struct error *err
 	err = cpus_read(status);
 	if (err)
 		return error_set(error, err, "cs_cpus: %s", strerror(-err));
+	err = devices_read(status);
+	if (err)
+		return error_set(error, err, "cs_devs: %s", strerror(-err));
 	look_at_kernel(status);
 	status->word = status->findings.word;
 	for (unsigned int i = 0; i < status->services; i++) {
@@ -197,6 +201,18 @@ static void print_cpu(struct row *row, const struct status_cpu *cpu)
 	print_line(row, text);
 }
 
+static void print_device(struct row *row, const struct status_device *device)
+{
+	char text[256] = "";
+
+	append(text, sizeof(text), "device %s: packets of %u worker%s are sent there, %s so far",
+	       *device->name ? device->name : "?", device->workers, device->workers == 1 ? "" : "s",
+	       NUMBER(device->count.sent));
+	if (*device->netns)
+		append(text, sizeof(text), "; network namespace %s", device->netns);
+	print_line(row, text);
+}
+
 static void status_print(const struct status *status)
 {
 	struct row row = { "", "", status->services ? 0 : strlen("cidsteer") };
@@ -223,6 +239,8 @@ static void status_print(const struct status *status)
 	row.name = row.word = "";
 	for (unsigned int i = 0; i < status->cpus; i++)
 		print_cpu(&row, &status->cpu[i]);
+	for (unsigned int i = 0; i < status->devices; i++)
+		print_device(&row, &status->device[i]);
 	for (unsigned int i = 0; i < status->notes; i++)
 		printf("note: %s\n", status->note[i].line);
 }
@@ -271,10 +289,18 @@ static json_t *cpu_json(const struct status_cpu *cpu)
 			 (json_int_t)cpu->count.arrived, "lost", (json_int_t)cpu->lost);
 }
 
+static json_t *device_json(const struct status_device *device)
+{
+	return json_pack("{s:s, s:o, s:b, s:i, s:I}", "netns", device->netns, "device",
+			 *device->name ? json_string(device->name) : json_null(), "there",
+			 device->there, "workers", device->workers, "sent",
+			 (json_int_t)device->count.sent);
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *services = json_array(), *interfaces = json_array(), *notes = json_array();
-	json_t *cpus = json_array();
+	json_t *cpus = json_array(), *devices = json_array();
 
 	for (unsigned int i = 0; i < status->services; i++)
 		json_array_append_new(services, service_json(status, &status->service[i]));
@@ -286,11 +312,15 @@ static json_t *status_json(const struct status *status)
 		json_array_append_new(notes, json_string(status->note[i].line));
 	for (unsigned int i = 0; i < status->cpus; i++)
 		json_array_append_new(cpus, cpu_json(&status->cpu[i]));
-	return json_pack(
-		"{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "word", words[status->word], "lease_seconds",
-		(json_int_t)(status->view ? (status->view->lease_ns + 999999999) / 1000000000 : 0),
-		"services", services, "interfaces", interfaces, "cpus", cpus, "findings",
-		findings_json(&status->findings), "notes", notes);
+	for (unsigned int i = 0; i < status->devices; i++)
+		json_array_append_new(devices, device_json(&status->device[i]));
+	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "word", words[status->word],
+			 "lease_seconds",
+			 (json_int_t)(status->view ?
+					      (status->view->lease_ns + 999999999) / 1000000000 :
+					      0),
+			 "services", services, "interfaces", interfaces, "cpus", cpus, "devices",
+			 devices, "findings", findings_json(&status->findings), "notes", notes);
 }
 
 int status_report(const char *dir, json_t **json, struct error *error)

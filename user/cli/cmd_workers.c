@@ -7,7 +7,8 @@
 #include "cli/view.h"
 
 static const char *const heads[] = {
-	"ID", "SERVICE", "GEN", "PID", "STATE", "ROUTES", "PROVISIONAL", "REFUSED", "STRAYS", "CPU",
+	"ID",	       "SERVICE", "GEN",    "PID", "STATE",  "ROUTES",
+	"PROVISIONAL", "REFUSED", "STRAYS", "CPU", "DEVICE",
 };
 #define COLUMNS (sizeof(heads) / sizeof(heads[0]))
 #define RIGHT (1u << 0 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 9)
@@ -33,7 +34,8 @@ static void add_row(struct table *table, const struct view *view, int id,
 		    const struct cs_usage *usage)
 {
 	const struct cs_worker *worker = &view->worker[id];
-	char text[16];
+	char text[16], name[IFNAMSIZ];
+	const char *device;
 
 	snprintf(text, sizeof(text), "%d", id);
 	table_add(table, text);
@@ -49,18 +51,22 @@ static void add_row(struct table *table, const struct view *view, int id,
 	table_add(table, NUMBER(usage->strays));
 	snprintf(text, sizeof(text), view_cpu(view, id) < 0 ? "-" : "%d", view_cpu(view, id));
 	table_add(table, text);
+	device = view_device_name(view, id, name);
+	table_add(table, device ? device : "-");
 }
 
 static json_t *worker_json(const struct view *view, int id, const struct cs_usage *usage)
 {
 	const struct cs_worker *worker = &view->worker[id];
+	char name[IFNAMSIZ];
+	const char *device = view_device_name(view, id, name);
 
-	return json_pack("{s:i, s:s, s:I, s:I, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-			 id, "service", view_service_name(view, worker), "generation",
+	return json_pack("{s:i, s:s, s:I, s:I, s:s, s:o, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "id", id, "service", view_service_name(view, worker), "generation",
 			 (json_int_t)worker->generation, "pid", (json_int_t)worker->pid, "state",
 			 view_state(worker->state), "cpu",
 			 view_cpu(view, id) < 0 ? json_null() : json_integer(view_cpu(view, id)),
-			 "routes", (json_int_t)view_routes(usage), "provisional",
+			 "device", device, "routes", (json_int_t)view_routes(usage), "provisional",
 			 (json_int_t)usage->provisional, "issued", (json_int_t)usage->issued,
 			 "retired", (json_int_t)usage->retired, "refused",
 			 (json_int_t)usage->refused, "strays", (json_int_t)usage->strays,

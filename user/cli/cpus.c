@@ -21,9 +21,9 @@ int view_cpu(const struct view *view, int id)
 
 	if (view->worker[id].target != CS_TARGET_CPU ||
 	    bpf_map_lookup_elem(view->plane.map[PLANE_TARGETS], &key, &target) ||
-	    target.cpu >= CS_MAX_CPUS)
+	    target.index >= CS_MAX_CPUS)
 		return -1;
-	return target.cpu;
+	return target.index;
 }
 
 /* The least that was missing at any moment: as long as packets come, some are on their way. */
@@ -81,7 +81,7 @@ static void judge_peer(struct status *status, const struct link *link, const str
 		snprintf(action, sizeof(action), "%s%s%sethtool -K %s tx off", in, peer->netns,
 			 space, peer->name);
 		findings_add(&status->findings, WORD_NOT_STEERING, action,
-			     "%s: its peer %s leaves checksums to offload: what is moved to a CPU "
+			     "%s: its peer %s leaves checksums to offload: what is moved "
 			     "is lost",
 			     link->name, peer->name);
 	}
@@ -89,7 +89,7 @@ static void judge_peer(struct status *status, const struct link *link, const str
 		snprintf(action, sizeof(action), "%s%s%sethtool -K %s txvlan off", in, peer->netns,
 			 space, peer->name);
 		findings_add(&status->findings, WORD_NOT_STEERING, action,
-			     "%s: its peer %s leaves VLAN tags to offload: what is moved to a CPU "
+			     "%s: its peer %s leaves VLAN tags to offload: what is moved "
 			     "has none",
 			     link->name, peer->name);
 	}
@@ -117,13 +117,15 @@ static void judge_link(struct status *status, const struct attached *at,
 	} else if (link.rx_vlan && link.has_vlans) {
 		snprintf(action, sizeof(action), "ethtool -K %s rxvlan off", link.name);
 		findings_add(&status->findings, WORD_NOT_STEERING, action,
-			     "%s takes out VLAN tags: what is moved to a CPU has none", link.name);
+			     "%s takes out VLAN tags: what is moved has none", link.name);
 	}
 }
 
 void findings_of_moves(struct status *status, void (*note)(struct status *status, const char *line))
 {
-	for (unsigned int i = 0; status->cpus && i < status->attached_count; i++) {
+	bool moves = status->cpus || status->devices;
+
+	for (unsigned int i = 0; moves && i < status->attached_count; i++) {
 		const struct attached *at = &status->attached[i];
 
 		if (at->info.state == ATTACH_OURS && !at->info.dispatcher)

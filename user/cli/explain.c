@@ -124,6 +124,22 @@ static int target_cpu(const struct view *view, const struct cs_verdict *verdict)
 											     -1;
 }
 
+/* Name of the device that its worker is behind, if XDP sends it there. */
+static void find_device(const struct view *view, struct explanation *ex)
+{
+	const struct cs_verdict *verdict = &ex->verdict;
+	struct cs_target target;
+	const char *name;
+
+	if (!verdict->worker || !view_device(view, verdict->worker, &target) ||
+	    !lease_is_valid(&view->plane) || ex->layers.vlans ||
+	    !view_device_is_there(view, &target))
+		return;
+	name = view_device_name(view, verdict->worker, ex->device);
+	if (name != ex->device)
+		snprintf(ex->device, sizeof(ex->device), "%s", name);
+}
+
 static void name_parts(const struct view *view, struct explanation *ex)
 {
 	const struct cs_verdict *verdict = &ex->verdict;
@@ -141,6 +157,7 @@ static void name_parts(const struct view *view, struct explanation *ex)
 			ex->listener = &service->listener[i];
 	}
 	ex->cpu = target_cpu(view, verdict);
+	find_device(view, ex);
 	ex->has_socket = verdict->worker &&
 			 !bpf_map_lookup_elem(view->plane.map[PLANE_SOCKETS], &slot, &cookie);
 }

@@ -27,6 +27,7 @@ struct explanation {
 	bool dropped;		  /* it is to be, and the lease is valid */
 	bool has_socket;	  /* the worker, at the listener */
 	int cpu;		  /* that XDP moves it to, if it comes in on another; -1: none */
+	char device[IFNAMSIZ];	  /* that XDP sends it to, but for a larger one; "": none */
 	bool any_client; /* the client was made up: what its 4-tuple decides is not known */
 	int bucket;	 /* of the ring; -1: not asked for, or not known */
 	bool by_tuple;	 /* the bucket is that of the 4-tuple; else of the DCID */

@@ -259,6 +259,8 @@ static void print_reason(const struct explanation *ex)
 		       counter_names[drop].name);
 	else if (ex->cpu >= 0)
 		printf("moves it to CPU %d, if it comes in on another", ex->cpu);
+	else if (*ex->device)
+		printf("sends it to the device %s, if it is not too large for that", ex->device);
 	else
 		printf("passes");
 }
@@ -400,9 +402,12 @@ json_t *explain_json_decision(const struct explanation *ex)
 		json_object_set_new(json, "xdp",
 				    json_string(ex->dropped  ? "drop" :
 						ex->cpu >= 0 ? "move" :
+						*ex->device  ? "send" :
 							       "pass"));
 	if (json && !ex->dropped && ex->cpu >= 0)
 		json_object_set_new(json, "cpu", json_integer(ex->cpu));
+	if (json && !ex->dropped && *ex->device)
+		json_object_set_new(json, "device", json_string(ex->device));
 	return json;
 }
 

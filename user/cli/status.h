@@ -48,6 +48,18 @@ struct status_cpu {
 	__u64 lost; /* of what was sent: its queue was full */
 };
 
+/* One that workers are behind. */
+struct status_device {
+	__u32 slot; /* in cs_devs */
+	__u32 ifindex;
+	char netns[NETNS_NAME]; /* "": this one */
+	char name[IFNAMSIZ];	/* "": it is gone, or cannot be looked at */
+	bool there;		/* packets are sent to it */
+	unsigned int workers;
+	int worker; /* the first of them */
+	struct cs_dev_count count;
+};
+
 #define STATUS_NOTES 4
 
 struct status {
@@ -58,6 +70,8 @@ struct status {
 	struct attached *attached;
 	unsigned int cpus;
 	struct status_cpu cpu[CS_MAX_CPUS];
+	unsigned int devices;
+	struct status_device device[CS_MAX_DEVICES];
 	struct findings findings; /* of no one service */
 	enum word word;		  /* the worst of all */
 	unsigned int notes;
@@ -77,7 +91,16 @@ int cpus_read(struct status *status);
 /* Foreign instances of cs_xdp. */
 void findings_of_interfaces(struct status *status);
 
-/* Interfaces that lose what is moved to a CPU.  What cannot be looked at is told to @note. */
+/* The same of devices that workers are behind. */
+int devices_read(struct status *status);
+
+/* Devices that lose what is sent to them, or get nothing.  What cannot be looked at is told to
+ * @note.
+ */
+void findings_of_devices(struct status *status,
+			 void (*note)(struct status *status, const char *line));
+
+/* Interfaces that lose what is moved.  What cannot be looked at is told to @note. */
 void findings_of_moves(struct status *status,
 		       void (*note)(struct status *status, const char *line));
 

@@ -6,6 +6,8 @@
 #ifndef CS_VIEW_H
 #define CS_VIEW_H
 
+#include <net/if.h>
+
 #include "common/address.h"
 #include "common/error.h"
 #include "core/abi.h"
@@ -56,6 +58,16 @@ bool view_is_live(const struct cs_worker *worker);
 
 /* CPU that its packets are moved to, or -1. */
 int view_cpu(const struct view *view, int id);
+
+/* The device that it is behind: returns whether it is behind one, and what cs_targets says of it.
+ */
+bool view_device(const struct view *view, int id, struct cs_target *target);
+
+/* Is that device in its slot of cs_devs? */
+bool view_device_is_there(const struct view *view, const struct cs_target *target);
+
+/* Its name; "?": it is gone, or not to be had; NULL: the worker is behind none. */
+const char *view_device_name(const struct view *view, int id, char name[IFNAMSIZ]);
 
 /* Has the service a policy that drops? */
 bool view_drops(const struct view_service *service);

@@ -94,15 +94,23 @@ static __u16 service_netns(const struct workers *workers, __u32 service)
 	return 0;
 }
 
-static int check_namespace(const struct workers *workers, __u16 netns, int fd, struct error *error)
+/* @elsewhere: receives the cookie of its namespace, if that is another and may be; else 0. */
+static int check_namespace(const struct workers *workers, const struct service *service,
+			   __u16 netns, int fd, __u64 *elsewhere, struct error *error)
 {
 	const struct plane *plane = workers->plane;
 	__u64 cookie = 0;
 	socklen_t len = sizeof(cookie);
+	bool is_known = netns < CS_MAX_NETNS &&
+			!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len);
 
-	if (netns < CS_MAX_NETNS && !getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) &&
-	    cookie == plane->abi.netns_cookie[netns])
+	*elsewhere = 0;
+	if (is_known && cookie == plane->abi.netns_cookie[netns])
 		return 0;
+	if (is_known && service->behind_device) {
+		*elsewhere = cookie;
+		return 0;
+	}
 	if (netns && netns < CS_MAX_NETNS)
 		return error_set(error, -EINVAL,
 				 "a socket is in another network namespace than the service, which "
@@ -113,7 +121,7 @@ static int check_namespace(const struct workers *workers, __u16 netns, int fd, s
 }
 
 static int check_all(struct workers *workers, __u32 id, int fd, struct listener **listener,
-		     struct error *error)
+		     __u64 *elsewhere, struct error *error)
 {
 	const struct service *service = &workers->service[id];
 	struct cs_addr addr = {};
@@ -126,7 +134,7 @@ static int check_all(struct workers *workers, __u32 id, int fd, struct listener 
 	if (!err)
 		err = check_owner(service, fd, error);
 	if (!err)
-		err = check_namespace(workers, addr.netns, fd, error);
+		err = check_namespace(workers, service, addr.netns, fd, elsewhere, error);
 	if (err)
 		return err;
 	address_print(&addr, text);
@@ -149,11 +157,11 @@ __u32 admit_notes(int fd)
 }
 
 struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __u32 *notes,
-			      int *err, struct error *error)
+			      __u64 *elsewhere, int *err, struct error *error)
 {
 	struct listener *listener = NULL;
 
-	*err = check_all(workers, service, fd, &listener, error);
+	*err = check_all(workers, service, fd, &listener, elsewhere, error);
 	if (*err)
 		return NULL;
 	*notes |= admit_notes(fd);

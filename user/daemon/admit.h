@@ -7,13 +7,14 @@
 
 /*
  * admit_socket - check one socket
- * @position:	receives its listener's position
  * @notes:	receives CIDSTEER_NOTE_* in addition
+ * @elsewhere:	receives the cookie of its network namespace, if the service has workers behind
+ *		devices and this is one; else 0
  *
  * Returns the listener, or NULL with *@err a negative errno and a line that names the reason.
  */
 struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __u32 *notes,
-			      int *err, struct error *error);
+			      __u64 *elsewhere, int *err, struct error *error);
 
 /* CIDSTEER_NOTE_* of a socket. */
 __u32 admit_notes(int fd);

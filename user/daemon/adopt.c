@@ -61,8 +61,9 @@ static int find_socket(const struct worker *worker)
 /* What the maps say is input: numbers that cannot be, or that another worker has, are refused. */
 static bool is_plausible(const struct workers *workers, const struct cs_worker *value)
 {
-	if (value->target > CS_TARGET_CPU || !value->service || value->service >= CS_MAX_SERVICES ||
-	    !workers->service[value->service].value.used || value->state > CS_WORKER_DEAD)
+	if (value->target > CS_TARGET_DEVICE || !value->service ||
+	    value->service >= CS_MAX_SERVICES || !workers->service[value->service].value.used ||
+	    value->state > CS_WORKER_DEAD)
 		return false;
 	if (!value->pid || !value->usage || value->usage >= CS_MAX_SERVICE_WORKERS ||
 	    workers->service[value->service].usage_taken[value->usage])
@@ -309,6 +310,7 @@ static void configure_service(struct service *service, const struct config *conf
 			continue;
 		service->drain_seconds = config->service[i].drain_seconds;
 		service->cpu = config->service[i].cpu;
+		service->behind_device = config->service[i].behind_device;
 	}
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "daemon/devices.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/targets.h"
@@ -63,6 +64,8 @@ static __u32 wanted_cpu(const struct worker *worker)
 	enum config_cpu policy = worker_service(worker)->cpu;
 	__u32 cpu = policy == CONFIG_CPU_NEVER ? 0 : worker->cpu_asked;
 
+	if (worker->value.target == CS_TARGET_DEVICE)
+		return 0; /* the stack of another namespace takes its packets */
 	if (!cpu && policy == CONFIG_CPU_AFFINITY)
 		cpu = affinity_of(worker->value.pid);
 	return cpu && cpu <= CS_MAX_CPUS && worker->all->cpu_online[cpu - 1] ? cpu : 0;
@@ -100,7 +103,7 @@ static void leave_cpu(struct workers *workers, __u32 cpu)
 
 static int write_target(const struct worker *worker, __u32 cpu)
 {
-	const struct cs_target target = { .cpu = cpu };
+	const struct cs_target target = { .index = cpu };
 
 	return bpf_map_update_elem(worker->all->plane->map[PLANE_TARGETS], &worker->id, &target,
 				   BPF_ANY) ?
@@ -161,18 +164,20 @@ void target_leave(struct worker *worker)
 	if (worker->cpu)
 		leave_cpu(worker->all, worker->cpu - 1);
 	worker->cpu = 0;
+	device_leave(worker);
 }
 
 void target_adopt(struct worker *worker)
 {
 	struct cs_target target;
 
+	device_adopt(worker);
 	if (worker->value.target != CS_TARGET_CPU)
 		return;
 	if (!bpf_map_lookup_elem(worker->all->plane->map[PLANE_TARGETS], &worker->id, &target) &&
-	    target.cpu < CS_MAX_CPUS) {
-		worker->cpu = target.cpu + 1;
-		worker->all->cpu_users[target.cpu]++;
+	    target.index < CS_MAX_CPUS) {
+		worker->cpu = target.index + 1;
+		worker->all->cpu_users[target.index]++;
 	}
 	if (!worker->cpu)
 		write_entry(worker, CS_TARGET_SOCKET); /* no such CPU */
@@ -211,6 +216,7 @@ int targets_settle(struct workers *workers)
 	bool possible[CS_MAX_CPUS];
 	int first = 0;
 
+	devices_settle(workers);
 	read_cpus("possible", possible);
 	read_cpus("online", workers->cpu_online);
 	for (__u32 cpu = 0; cpu < CS_MAX_CPUS; cpu++) {
@@ -232,6 +238,7 @@ int targets_resize(struct workers *workers, __u32 queue)
 
 void targets_follow(struct workers *workers)
 {
+	devices_follow(workers);
 	read_cpus("online", workers->cpu_online);
 	if (workers->cpu_owed) {
 		int err = targets_settle(workers);

@@ -8,8 +8,10 @@
 #include "cidsteer/cidsteer.h"
 #include "common/point.h"
 #include "daemon/admit.h"
+#include "daemon/devices.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
+#include "daemon/log.h"
 #include "daemon/reap.h"
 #include "daemon/targets.h"
 
@@ -94,26 +96,37 @@ static int attach_stub(struct workers *workers, struct listener *listener, int f
 	return 0;
 }
 
+/* A worker's sockets, by their listeners' positions. */
+struct sorted {
+	struct listener *listener[CS_MAX_SERVICE_LISTENERS];
+	int socket[CS_MAX_SERVICE_LISTENERS]; /* -1: none */
+	__u64 elsewhere; /* cookie of their network namespace, if not the service's; else 0 */
+};
+
 /* Checks each socket and sorts it by its listener's position. */
 static int check_sockets(struct workers *workers, const struct admission *asked, __u32 service,
-			 struct listener **listener, int *by_position, __u32 *notes,
-			 struct error *error)
+			 struct sorted *sorted, __u32 *notes, struct error *error)
 {
 	__u32 want = workers->service[service].value.listeners;
+	__u64 elsewhere;
 	int err;
 
 	for (int i = 0; i < CS_MAX_SERVICE_LISTENERS; i++)
-		by_position[i] = -1;
+		sorted->socket[i] = -1;
 	for (__u32 i = 0; i < asked->count; i++) {
 		struct listener *found = admit_socket(workers, service, asked->sockets[i], notes,
-						      &err, error);
+						      &elsewhere, &err, error);
 
 		if (!found)
 			return err;
-		if (by_position[found->value.position] >= 0)
+		if (sorted->socket[found->value.position] >= 0)
 			return error_set(error, -EINVAL, "two sockets are bound to one listener");
-		by_position[found->value.position] = asked->sockets[i];
-		listener[found->value.position] = found;
+		if (i && elsewhere != sorted->elsewhere)
+			return error_set(error, -EINVAL,
+					 "its sockets are in different network namespaces");
+		sorted->elsewhere = elsewhere;
+		sorted->socket[found->value.position] = asked->sockets[i];
+		sorted->listener[found->value.position] = found;
 	}
 	if (asked->count != want)
 		return error_set(error, -EINVAL, "service \"%s\" has %u listeners, %u sockets came",
@@ -173,17 +186,16 @@ static int announce(struct worker *worker, struct error *error)
 	return err ? error_set(error, err, "cs_workers: %s", strerror(-err)) : 0;
 }
 
-static int start_worker(struct worker *worker, struct listener **listener, const int *by_position,
-			struct error *error)
+static int start_worker(struct worker *worker, const struct sorted *sorted, struct error *error)
 {
 	struct workers *all = worker->all;
 	int err = announce(worker, error);
 
 	if (!err)
-		err = fill_slots(worker, by_position, error);
+		err = fill_slots(worker, sorted->socket, error);
 	for (__u32 i = 0; i < worker->value.slots && !err; i++) {
-		if (by_position[i] >= 0)
-			err = attach_stub(all, listener[i], by_position[i], error);
+		if (sorted->socket[i] >= 0)
+			err = attach_stub(all, sorted->listener[i], sorted->socket[i], error);
 	}
 	if (err)
 		return err;
@@ -317,10 +329,10 @@ static struct worker *make_worker(struct workers *workers, const struct admissio
 }
 
 static int admit_new(struct workers *workers, const struct admission *asked, __u32 service,
-		     struct listener **listener, const int *by_position, __u32 notes,
-		     struct worker **admitted, struct error *error)
+		     const struct sorted *sorted, __u32 notes, struct worker **admitted,
+		     struct error *error)
 {
-	struct worker *worker = make_worker(workers, asked, service, by_position);
+	struct worker *worker = make_worker(workers, asked, service, sorted->socket);
 	__u64 ring_from = workers->service[service].ring_from;
 	int err;
 
@@ -336,8 +348,10 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 	if (asked->serves)
 		ring_hold(&workers->service[service]);
 	worker->cpu_asked = asked->cpu;
+	err = sorted->elsewhere ? device_take(worker, asked->sockets[0], error) : 0;
 	target_choose(worker);
-	err = start_worker(worker, listener, by_position, error);
+	if (!err)
+		err = start_worker(worker, sorted, error);
 	if (err) {
 		workers->service[service].ring_from = ring_from;
 		undo_worker(worker);
@@ -357,11 +371,21 @@ static void renew_flags(struct worker *worker, __u32 notes)
 		worker->value.flags = before;
 }
 
+/* What an earlier daemon has known.  Without it the packets go to the stack, as they did until now.
+ */
+static void find_device(struct worker *worker, int socket)
+{
+	struct error error;
+
+	if (worker->value.target == CS_TARGET_DEVICE && device_take(worker, socket, &error))
+		log_line("%s: worker %u is sent nothing: %s", worker_service(worker)->value.name,
+			 worker->id, error.line);
+}
+
 struct worker *workers_admit(struct workers *workers, const struct admission *asked, __u32 *notes,
 			     bool *returning, int *err, struct error *error)
 {
-	struct listener *listener[CS_MAX_SERVICE_LISTENERS] = {};
-	int by_position[CS_MAX_SERVICE_LISTENERS];
+	struct sorted sorted = {};
 	__u32 service = find_service(workers, asked->service);
 	struct worker *worker = NULL;
 
@@ -382,17 +406,17 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 		renew_flags(worker, *notes);
 		worker->cpu_asked = asked->cpu;
 		target_choose(worker);
+		find_device(worker, asked->sockets[0]);
 		close(asked->pidfd); /* it is watched already */
 		*returning = true;
 		if (asked->state == CS_WORKER_DRAINING)
 			workers_drain(worker); /* it said so while no daemon was there */
 		return worker;
 	}
-	*err = check_sockets(workers, asked, service, listener, by_position, notes, error);
+	*err = check_sockets(workers, asked, service, &sorted, notes, error);
 	if (!*err && asked->cpu)
 		*err = target_check(asked->cpu - 1, error);
 	if (!*err)
-		*err = admit_new(workers, asked, service, listener, by_position, *notes, &worker,
-				 error);
+		*err = admit_new(workers, asked, service, &sorted, *notes, &worker, error);
 	return worker;
 }

@@ -28,6 +28,7 @@
 #include "daemon/loop.h"
 #include "dataplane/plane.h"
 #include "dataplane/watch.h"
+#include "dataplane/way.h"
 
 struct worker {
 	struct source process; /* pidfd */
@@ -36,6 +37,7 @@ struct worker {
 	__u32 id;
 	__u32 cpu_asked;	/* that it runs on, and 1; 0: it did not say */
 	__u32 cpu;		/* that its packets are moved to, and 1; 0: none */
+	__u32 device;		/* that it is behind, its slot in cs_devs and 1; 0: none */
 	struct routes routes;	/* for a service whose table is not shared */
 	struct worker **holder; /* set to NULL when the worker is freed; NULL: nobody holds it */
 	bool gone;		/* the process */
@@ -49,11 +51,21 @@ struct worker {
 	bool logged;
 };
 
+/* One that workers are behind: see devices.h. */
+struct device {
+	__u32 users; /* workers behind it; 0: the slot is free */
+	__u16 netns; /* that it is in, an index into cs_abi.netns_cookie */
+	bool there;  /* it is in cs_devs */
+	bool lost;   /* it went, or went down, and that was said */
+	struct way way;
+};
+
 /* What the daemon keeps of a service: mappings for as long as it runs. */
 struct service {
 	struct cs_service value;
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
 	enum config_cpu cpu;
+	bool behind_device; /* workers in other namespaces may register */
 	struct cs_table table;
 	struct cs_usage *usage;
 	bool usage_taken[CS_MAX_SERVICE_WORKERS];
@@ -85,7 +97,8 @@ struct workers {
 	bool cpu_online[CS_MAX_CPUS];
 	bool cpu_owed; /* a queue could not be made */
 	__u32 cpu_queue;
-	__u32 sweeping; /* workers whose table is being swept */
+	struct device device[CS_MAX_DEVICES]; /* by their slots in cs_devs */
+	__u32 sweeping;			      /* workers whose table is being swept */
 	/* Hears that a worker's state or numbers changed. */
 	void (*tell)(struct worker *worker);
 	struct source tick; /* once a second */

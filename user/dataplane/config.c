@@ -18,7 +18,8 @@
 #define DEFAULT_CID_LENGTH 8
 #define DEFAULT_MAX_CIDS 100000
 #define DEFAULT_CPU_QUEUE 2048
-#define MAX_CPU_QUEUE 16384 /* Linux: cpu_map_alloc(), "sanity limit on qsize" */
+#define BEHIND_DEVICE "allowed" /* the other word is "never" */
+#define MAX_CPU_QUEUE 16384	/* Linux: cpu_map_alloc(), "sanity limit on qsize" */
 #define MAX_DRAIN_SECONDS (365L * 24 * 3600)
 #define MAX_MAX_CIDS ((long)CS_MAX_BUCKETS * CS_BUCKET_ROUTES / 2)
 
@@ -268,6 +269,16 @@ static int check_cpu(cfg_t *cfg, cfg_opt_t *opt)
 	return -1;
 }
 
+static int check_behind_device(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *word = cfg_opt_getnstr(opt, 0);
+
+	if (!strcmp(word, "never") || !strcmp(word, BEHIND_DEVICE))
+		return 0;
+	cfg_error(cfg, "behind_device = \"%s\": not \"never\" or \"" BEHIND_DEVICE "\"", word);
+	return -1;
+}
+
 static int check_cpu_queue(cfg_t *cfg, cfg_opt_t *opt)
 {
 	return check_range(cfg, opt, 1, MAX_CPU_QUEUE);
@@ -278,7 +289,8 @@ static bool has_defaults(cfg_t *service)
 {
 	static const char *const names[] = { "cid_length",   "max_cids",      "unknown_cid",
 					     "malformed",    "not_quic",      "small_initial",
-					     "shared_table", "drain_seconds", "cpu" };
+					     "shared_table", "drain_seconds", "cpu",
+					     "behind_device" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (!cfg_size(service, names[i]))
@@ -314,6 +326,7 @@ static int take_service(cfg_t *from, struct config_service *to)
 	to->small_initial = take_policy(from, "small_initial");
 	to->drain_seconds = cfg_getint(from, "drain_seconds");
 	to->cpu = find_cpu(cfg_getstr(from, "cpu"));
+	to->behind_device = !strcmp(cfg_getstr(from, "behind_device"), BEHIND_DEVICE);
 	to->uid = 0;
 	return user ? find_user(user, &to->uid) : 0;
 }
@@ -385,6 +398,7 @@ static cfg_t *make_parser(void)
 		CFG_BOOL("shared_table", cfg_true, CFGF_NONE),
 		CFG_INT("drain_seconds", 0, CFGF_NONE),
 		CFG_STR("cpu", "asked", CFGF_NONE),
+		CFG_STR("behind_device", "never", CFGF_NONE),
 		CFG_END(),
 	};
 	static cfg_opt_t top[] = {
@@ -411,6 +425,7 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service|small_initial", check_policy);
 	cfg_set_validate_func(cfg, "service|drain_seconds", check_drain_seconds);
 	cfg_set_validate_func(cfg, "service|cpu", check_cpu);
+	cfg_set_validate_func(cfg, "service|behind_device", check_behind_device);
 	cfg_set_validate_func(cfg, "cpu_queue", check_cpu_queue);
 	return cfg;
 }

@@ -19,9 +19,9 @@ struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map w
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
 
-/* The same but for cs_cpus, which the kernel gives only to programs that are loaded like its first
- * one, with BPF_F_XDP_HAS_FRAGS: an extension (libxdp's dispatcher) has an empty one, and moves
- * nothing.
+/* The same but for cs_cpus and cs_devs, which the kernel gives only to programs that are loaded
+ * like their first one, with BPF_F_XDP_HAS_FRAGS: an extension (libxdp's dispatcher) has empty
+ * ones, and moves nothing.
  */
 int plane_reuse_maps_of_extension(const struct plane *plane, struct bpf_object *object);
 

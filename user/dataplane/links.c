@@ -2,8 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
-#include <linux/net_namespace.h>
-#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,51 +11,7 @@
 
 #include "common/cleanup.h"
 #include "dataplane/links.h"
-
-#define ANSWER_BYTES 32768
-#define ANSWERS_MAX 10000 /* of one question; more is a mistake */
-
-struct question {
-	struct nlmsghdr head;
-	union {
-		struct ifinfomsg link;
-		struct rtgenmsg nsid;
-	};
-	char attributes[64];
-};
-
-static int ask(int fd, struct question *question)
-{
-	question->head.nlmsg_flags |= NLM_F_REQUEST;
-	return send(fd, question, question->head.nlmsg_len, 0) < 0 ? -errno : 0;
-}
-
-/* Hands each message of an answer to @take, until one is the last.  Returns 0 or an errno. */
-static int each_message(int fd, void (*take)(const struct nlmsghdr *message, void *arg), void *arg)
-{
-	static union {
-		struct nlmsghdr head;
-		char bytes[ANSWER_BYTES];
-	} answer;
-
-	for (int count = 0; count < ANSWERS_MAX; count++) {
-		int len = recv(fd, &answer, sizeof(answer), 0);
-
-		if (len < 0)
-			return -errno;
-		for (struct nlmsghdr *at = &answer.head; NLMSG_OK(at, (unsigned int)len);
-		     at = NLMSG_NEXT(at, len)) {
-			if (at->nlmsg_type == NLMSG_ERROR)
-				return ((struct nlmsgerr *)NLMSG_DATA(at))->error ?: 0;
-			if (at->nlmsg_type == NLMSG_DONE)
-				return 0;
-			take(at, arg);
-			if (!(at->nlmsg_flags & NLM_F_MULTI))
-				return 0;
-		}
-	}
-	return -EPROTO;
-}
+#include "dataplane/rtnl.h"
 
 /* ---- who is above and behind it -------------------------------------------------------------- */
 
@@ -80,23 +34,6 @@ static bool is_over_ports(const struct link *link)
 	       !strcmp(link->kind, "team");
 }
 
-static const char *kind_of(const struct rtattr *info)
-{
-	int len = RTA_PAYLOAD(info);
-
-	for (const struct rtattr *at = RTA_DATA(info); RTA_OK(at, len); at = RTA_NEXT(at, len)) {
-		if (at->rta_type == IFLA_INFO_KIND && RTA_PAYLOAD(at) &&
-		    !((const char *)RTA_DATA(at))[RTA_PAYLOAD(at) - 1])
-			return RTA_DATA(at);
-	}
-	return "";
-}
-
-static int number_of(const struct rtattr *at)
-{
-	return RTA_PAYLOAD(at) == sizeof(int) ? *(const int *)RTA_DATA(at) : -1;
-}
-
 /* What one message says of an interface. */
 struct about {
 	int index, below, nsid, master;
@@ -112,19 +49,19 @@ static void read_link(const struct nlmsghdr *message, struct about *about)
 	for (const struct rtattr *at = IFLA_RTA(info); RTA_OK(at, len); at = RTA_NEXT(at, len)) {
 		switch (at->rta_type) {
 		case IFLA_LINK:
-			about->below = number_of(at);
+			about->below = rtnl_int(at);
 			break;
 		case IFLA_LINK_NETNSID:
-			about->nsid = number_of(at);
+			about->nsid = rtnl_int(at);
 			break;
 		case IFLA_MASTER:
-			about->master = number_of(at);
+			about->master = rtnl_int(at);
 			break;
 		case IFLA_IFNAME:
 			about->name = RTA_DATA(at);
 			break;
 		case IFLA_LINKINFO:
-			about->kind = kind_of(at);
+			about->kind = rtnl_kind(at);
 		}
 	}
 }
@@ -163,22 +100,20 @@ static void take_link(const struct nlmsghdr *message, void *arg)
 
 static int read_relations(struct link *link)
 {
-	struct question question = { .head = { .nlmsg_len = NLMSG_LENGTH(sizeof(question.link)),
-					       .nlmsg_type = RTM_GETLINK,
-					       .nlmsg_flags = NLM_F_DUMP } };
+	struct rtnl_question question = RTNL_QUESTION(RTM_GETLINK, link, NLM_F_DUMP);
 	struct search search = { .link = link };
 	struct error unused;
 	_cleanup_fd_ int fd = netns_socket(link->netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE,
 					   &unused);
-	int err = fd < 0 ? fd : ask(fd, &question);
+	int err = fd < 0 ? fd : rtnl_ask(fd, &question);
 
 	if (!err)
-		err = each_message(fd, take_link, &search);
+		err = rtnl_each(fd, take_link, &search);
 	if (err || !search.found)
 		return err ? err : -ENODEV;
 	search.again = true;
-	err = ask(fd, &question);
-	return err ? err : each_message(fd, take_link, &search);
+	err = rtnl_ask(fd, &question);
+	return err ? err : rtnl_each(fd, take_link, &search);
 }
 
 /* ---- how it is set --------------------------------------------------------------------------- */
@@ -240,35 +175,6 @@ struct names {
 	char netns[NETNS_NAME];
 };
 
-static void take_nsid(const struct nlmsghdr *message, void *arg)
-{
-	int len = message->nlmsg_len - NLMSG_SPACE(sizeof(struct rtgenmsg));
-	const struct rtattr *at =
-		(const void *)((const char *)message + NLMSG_SPACE(sizeof(struct rtgenmsg)));
-
-	for (; RTA_OK(at, len); at = RTA_NEXT(at, len)) {
-		if (at->rta_type == NETNSA_NSID)
-			*(int *)arg = number_of(at);
-	}
-}
-
-/* What the namespace of @rtnl calls another one. */
-static int nsid_of(int rtnl, int netns)
-{
-	struct question question = { .head = { .nlmsg_len = NLMSG_SPACE(sizeof(question.nsid)),
-					       .nlmsg_type = RTM_GETNSID },
-				     .nsid = { .rtgen_family = AF_UNSPEC } };
-	struct rtattr *at = (void *)((char *)&question + question.head.nlmsg_len);
-	int nsid = -1;
-
-	*at = (struct rtattr){ RTA_LENGTH(sizeof(netns)), NETNSA_FD };
-	memcpy(RTA_DATA(at), &netns, sizeof(netns));
-	question.head.nlmsg_len += RTA_SPACE(sizeof(netns));
-	if (ask(rtnl, &question) || each_message(rtnl, take_nsid, &nsid))
-		return -1;
-	return nsid;
-}
-
 static void try_name(const char *name, void *arg)
 {
 	char path[sizeof("/run/netns/") + NETNS_NAME] = "/proc/self/ns/net";
@@ -280,7 +186,7 @@ static void try_name(const char *name, void *arg)
 	if (*name)
 		snprintf(path, sizeof(path), "/run/netns/%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || nsid_of(names->rtnl, fd) != names->link->peer_nsid)
+	if (fd < 0 || rtnl_nsid(names->rtnl, fd) != names->link->peer_nsid)
 		return;
 	names->found = true;
 	snprintf(names->netns, sizeof(names->netns), "%s", name);
@@ -319,4 +225,36 @@ int link_read_peer(const struct link *link, struct link *peer)
 	if (fd < 0 || ioctl(fd, SIOCGIFNAME, &request))
 		return -ENOENT;
 	return link_read(netns, request.ifr_name, peer) ? -ENOENT : 0;
+}
+
+/* ---- the other end of a way ------------------------------------------------------------------ */
+
+struct gro {
+	const char *name;
+	bool on;
+};
+
+static int read_gro(void *arg)
+{
+	struct gro *gro = arg;
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : flag_of(fd, gro->name, ETHTOOL_GGRO, ~0u, &gro->on);
+}
+
+int link_read_gro(const struct way *way, const char *netns, pid_t pid, bool *gro)
+{
+	struct error unused;
+	_cleanup_fd_ int rtnl = netns_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, &unused);
+	struct gro read = { way->peer_name, false };
+	_cleanup_fd_ int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || rtnl < 0 || rtnl_nsid(rtnl, fd) != way->nsid ||
+	    netns_run_file(fd, path, read_gro, &read, &unused))
+		return -ENOENT;
+	*gro = read.on;
+	return 0;
 }

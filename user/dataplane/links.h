@@ -8,7 +8,7 @@
 #include <net/if.h>
 #include <stdbool.h>
 
-#include "dataplane/netns.h"
+#include "dataplane/way.h"
 
 struct link {
 	char netns[NETNS_NAME]; /* "": that of this process */
@@ -26,6 +26,15 @@ int link_find(const char *netns, const char *name, struct link *link);
 
 /* Returns 0, -ENODEV, or another errno: what is set cannot be told. */
 int link_read(const char *netns, const char *name, struct link *link);
+
+/*
+ * link_read_gro - has the other end of a veth GRO?
+ * @netns:	where the veth is
+ * @pid:	of a process that is where the other end is
+ *
+ * Returns 0, or -ENOENT: it is where this process cannot look.
+ */
+int link_read_gro(const struct way *way, const char *netns, pid_t pid, bool *gro);
 
 /* The other end of a veth.  Returns 0, or -ENOENT: it is where this process cannot look. */
 int link_read_peer(const struct link *link, struct link *peer);

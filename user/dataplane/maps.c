@@ -101,6 +101,37 @@ int plane_cpu_count(const struct plane *plane, __u32 cpu, struct cs_cpu_count *s
 	return 0;
 }
 
+int plane_device_count(const struct plane *plane, __u32 slot, struct cs_dev_count *sum)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct cs_dev_count *each = NULL;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc(cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(plane->map[PLANE_DEV_COUNTS], &slot, each))
+		return -errno;
+	sum->sent = 0;
+	for (int at = 0; at < cpus; at++)
+		sum->sent += each[at].sent;
+	return 0;
+}
+
+int plane_clear_device_count(const struct plane *plane, __u32 slot)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ struct cs_dev_count *zero = NULL;
+
+	if (cpus < 0)
+		return cpus;
+	zero = calloc(cpus, sizeof(*zero));
+	if (!zero)
+		return -ENOMEM;
+	return bpf_map_update_elem(plane->map[PLANE_DEV_COUNTS], &slot, zero, BPF_ANY) ? -errno : 0;
+}
+
 static size_t table_bytes(const struct cs_table *table)
 {
 	return ((size_t)table->mask + 1) * sizeof(struct cs_bucket);

@@ -101,10 +101,7 @@ void netns_each(void (*visit)(const char *name, void *arg), void *arg)
 int netns_run(const char *name, int (*run)(void *arg), void *arg, struct error *error)
 {
 	char path[sizeof(NAMES "/") + NETNS_NAME];
-	struct job job = { .run = run, .arg = arg };
 	_cleanup_fd_ int fd = -1;
-	pthread_t thread;
-	int err;
 
 	if (!*name)
 		return run(arg);
@@ -112,8 +109,15 @@ int netns_run(const char *name, int (*run)(void *arg), void *arg, struct error *
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return refused(name, errno, error);
-	job.fd = fd;
-	err = pthread_create(&thread, NULL, enter_and_run, &job);
+	return netns_run_file(fd, name, run, arg, error);
+}
+
+int netns_run_file(int fd, const char *name, int (*run)(void *arg), void *arg, struct error *error)
+{
+	struct job job = { .fd = fd, .run = run, .arg = arg };
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, enter_and_run, &job);
+
 	if (err)
 		return error_set(error, -err, "starting a thread: %s", strerror(err));
 	pthread_join(thread, NULL);

@@ -25,6 +25,9 @@ bool netns_is_name(const char *name);
  */
 int netns_run(const char *name, int (*run)(void *arg), void *arg, struct error *error);
 
+/* The same of one that is open, which @error calls @name. */
+int netns_run_file(int fd, const char *name, int (*run)(void *arg), void *arg, struct error *error);
+
 /* The cookie of a namespace (SO_NETNS_COOKIE).  Returns 0, or as netns_run(). */
 int netns_cookie(const char *name, __u64 *cookie, struct error *error);
 

@@ -34,6 +34,7 @@ const char *const plane_map_names[PLANE_MAPS] = {
 	[PLANE_TRACED] = "cs_traced",	    [PLANE_LEFT_OUT] = "cs_left_out",
 	[PLANE_DRAFT] = "cs_draft",	    [PLANE_TARGETS] = "cs_targets",
 	[PLANE_CPUS] = "cs_cpus",	    [PLANE_CPU_COUNTS] = "cs_cpu_counts",
+	[PLANE_DEVS] = "cs_devs",	    [PLANE_DEV_COUNTS] = "cs_dev_counts",
 	[PLANE_LISTENERS] = "cs_listeners", [PLANE_ABI] = "cs_abi",
 };
 
@@ -273,7 +274,7 @@ int plane_reuse_maps_of_extension(const struct plane *plane, struct bpf_object *
 {
 	struct plane others = *plane;
 
-	others.map[PLANE_CPUS] = -1;
+	others.map[PLANE_CPUS] = others.map[PLANE_DEVS] = -1;
 	return plane_reuse_maps(&others, object);
 }
 

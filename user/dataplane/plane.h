@@ -49,6 +49,8 @@ enum plane_map {
 	PLANE_TARGETS,
 	PLANE_CPUS,
 	PLANE_CPU_COUNTS,
+	PLANE_DEVS,
+	PLANE_DEV_COUNTS,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,
@@ -158,6 +160,10 @@ int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct 
 
 /* What was sent to a CPU, summed up.  Returns 0 or a negative errno. */
 int plane_cpu_count(const struct plane *plane, __u32 cpu, struct cs_cpu_count *sum);
+
+/* The same of a slot of cs_devs; and none yet. */
+int plane_device_count(const struct plane *plane, __u32 slot, struct cs_dev_count *sum);
+int plane_clear_device_count(const struct plane *plane, __u32 slot);
 
 /* A service's inner maps, opened; the caller closes. */
 int plane_table_fd(const struct plane *plane, __u32 service);

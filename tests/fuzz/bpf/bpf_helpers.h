@@ -18,6 +18,7 @@ void *bpf_map_lookup_elem(void *map, const void *key);
 __u64 bpf_ktime_get_ns(void);
 __u32 bpf_get_smp_processor_id(void);
 long bpf_redirect_map(void *map, __u64 key, __u64 flags);
+long bpf_check_mtu(void *ctx, __u32 ifindex, __u32 *bytes, __s32 difference, __u64 flags);
 __u64 bpf_xdp_get_buff_len(struct xdp_md *ctx);
 long bpf_xdp_load_bytes(struct xdp_md *ctx, __u32 offset, void *to, __u32 length);
 long bpf_skb_load_bytes(const void *md, __u32 offset, void *to, __u32 length);
