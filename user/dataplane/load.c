@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "dataplane/internal.h"
+#include "dataplane/kernel_btf.h"
 
 /* The skeletons use the types of core/abi.h. */
 #include "cidsteer.skel.h"
@@ -52,7 +53,9 @@ static __u32 cpus_of_kernel(void)
 /* With the maps that it needs, if @maps; else over those that are open. */
 static int load_xdp(struct plane *plane, __u32 netns, struct plane *maps)
 {
-	struct cidsteer *skel = cidsteer__open();
+	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
+	struct cidsteer *skel = cidsteer__open_opts(&opts);
 	int err, fd = -1;
 
 	if (!skel)
@@ -109,7 +112,9 @@ int plane_instance_netns(int fd)
 
 int plane_load_explain(const struct plane *plane, __u32 netns)
 {
-	struct explain *skel = explain__open();
+	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
+	struct explain *skel = explain__open_opts(&opts);
 	int err, fd = -1;
 
 	if (!skel)

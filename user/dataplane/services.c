@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "dataplane/internal.h"
+#include "dataplane/kernel_btf.h"
 #include "dataplane/plane.h"
 
 /* The skeletons use the types of core/abi.h. */
@@ -398,7 +399,9 @@ void plane_count_loaded(const struct plane *plane)
 /* An instance of cs_reuseport that knows its listener. */
 int plane_load_instance(const struct plane *plane, const struct cs_listener *listener)
 {
-	struct cidsteer *skel = cidsteer__open();
+	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
+	struct cidsteer *skel = cidsteer__open_opts(&opts);
 	int err, fd = -1;
 
 	if (!skel)
