@@ -441,13 +441,20 @@ launch_worker()
 # hear NAME: the next line of a worker, into $answer.
 hear()
 {
-	local end=$((SECONDS + PATIENCE))
+	local end=$((SECONDS + PATIENCE)) part
 
-	while ! read -r -t 0.5 -u "${worker_out[$1]}" answer; do
-		kill -0 "${worker_pid[$1]}" 2>/dev/null || answer="it has ended"
-		[ $SECONDS -lt $end ] || answer="no answer"
-		[ -z "$answer" ] || return
+	answer=
+	until read -r -t 0.5 -u "${worker_out[$1]}" part; do
+		answer+=$part # half a line, when the time was over
+		if ! kill -0 "${worker_pid[$1]}" 2>/dev/null; then
+			answer="it has ended"
+			return
+		elif [ $SECONDS -ge $end ]; then
+			answer="no answer"
+			return
+		fi
 	done
+	answer+=$part
 }
 
 # ask NAME COMMAND...: tells a worker to do something, and prints its answer, one line.

@@ -39,8 +39,7 @@ enum {
 	NEVER
 };
 
-/* All that the functions below read, in pages of its own: as the tests write it, and as they see it.
- */
+/* All that the functions below read, in pages of its own; @seen is the same, not to be written. */
 static struct maps {
 	struct cs_service service[SERVICES];
 	struct cs_worker worker[WORKERS];
