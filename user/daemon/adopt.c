@@ -316,10 +316,10 @@ static void configure_service(struct service *service, const struct config *conf
 
 static void close_service(struct service *service)
 {
-	if (service->value.used)
-		unmap_service(service);
+	if (!service->value.used)
+		return; /* all zero: there is room for many, and most are never touched */
+	unmap_service(service);
 	memset(service, 0, sizeof(*service));
-	service->table_fd = service->usage_fd = -1;
 }
 
 /* With another key it has another table: it had no workers. */
