@@ -9,8 +9,13 @@
 # shellcheck disable=SC2317 # functions that check and wait_for call
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=account.bash
+. "$(dirname "$0")/account.bash"
 
 topology_pair
+# XDP runs where the veth's sender does, unless it runs already: for what the client's kernel says by
+# itself, on whatever CPU.
+quiet_cable c0
 DAEMON_NS=server
 N=4000
 two='service "h3" { listen = {"[::]:443"} interface = {"s0"} }'

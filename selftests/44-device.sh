@@ -350,7 +350,7 @@ in_slot()
 {
 	bpftool -j map lookup pinned "$BPFFS/cs_devs" key 0 0 0 0 2>/dev/null | "$PYTHON" -c '
 import json, sys
-value = json.load(sys.stdin).get("value")
+value = (json.load(sys.stdin) or {}).get("value")
 print(int.from_bytes(bytes(int(b, 16) for b in value), "little") if isinstance(value, list) else "none")'
 }
 index_of()
