@@ -298,15 +298,16 @@ check "all arrive" arrived $((3 * N)) h c b
 is "each has its own" "$(count h own) $(count c own) $(count b own)" "$N $N $N"
 is "of b those went through the device" "$(counter xdp mixed to_device)" $N
 [ "$(nproc)" = 1 ] || is "of c those to its CPU" "$(counter xdp mixed to_cpu)" $N
+mapfile -t strangers < <(for i in $(seq 300); do printf '%016x\n' $((i * 7919))$i; done)
 reset h c b
-to 10.9.1.1:444 --count 1 --form initial --size 1200 $(for i in $(seq 300); do printf '%016x ' $((i * 7919))$i; done) >/dev/null
+to 10.9.1.1:444 --count 1 --form initial --size 1200 "${strangers[@]}" >/dev/null
 check "300 new connections" arrived 300 h c b
 check "each has some of them" test "$(count h)" -gt 0 -a "$(count c)" -gt 0 -a "$(count b)" -gt 0
 kill_worker b
 check "b dies" wait_for eval '[ "$(cidsteer workers --json | grep -c "\"mixed\"")" = 2 ]'
 is "a keeps the device" "$(devices | cut -d: -f1,2) $(slots)" "b0:1 1"
 reset h c
-to 10.9.1.1:444 --count 1 --form initial --size 1200 $(for i in $(seq 300); do printf '%016x ' $((i * 7919))$i; done) >/dev/null
+to 10.9.1.1:444 --count 1 --form initial --size 1200 "${strangers[@]}" >/dev/null
 check "what it would have got is the others'" arrived 300 h c
 stop_worker h
 stop_worker c

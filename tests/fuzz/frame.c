@@ -8,7 +8,8 @@
 #include "hooks.h"
 
 #define HAS_LEASE 1
-#define IS_CUT 2 /* into two buffers */
+#define IS_CUT 2   /* into two buffers */
+#define IS_THERE 4 /* on the CPU that has a queue */
 
 static int same(const struct cs_verdict *a, const struct cs_verdict *b)
 {
@@ -55,7 +56,7 @@ static __u32 sent_to(const struct bytes *frame, const struct cs_verdict *verdict
 	if (!verdict->worker || verdict->target == CS_TARGET_SOCKET)
 		return 0;
 	if (verdict->target == CS_TARGET_CPU)
-		return target->index == QUEUED_CPU ? CS_C_to_cpu : 0;
+		return target->index == QUEUED_CPU && this_cpu != QUEUED_CPU ? CS_C_to_cpu : 0;
 	memcpy(&type, frame->byte + 12, sizeof(type));
 	if (!has_lease || (type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6)) ||
 	    target->ifindex == GONE_DEVICE)
@@ -133,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (read_frame(data, size, &frame, &first, &flags))
 		return -1;
 	set_lease(flags & HAS_LEASE);
+	this_cpu = flags & IS_THERE ? QUEUED_CPU : 0;
 	try_frame(&frame, first, flags & HAS_LEASE);
 	free(frame.byte);
 	return 0;

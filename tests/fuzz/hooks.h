@@ -226,16 +226,16 @@ long bpf_ringbuf_output(void *map, void *data, __u64 size, __u64 flags)
 	return 0;
 }
 
-#define THIS_CPU 0
-#define QUEUED_CPU 1  /* has a queue; others have not */
-#define FULL_SLOT 1   /* has a device; others have not */
-#define GONE_DEVICE 9 /* an interface's index that is nobody's any more */
+#define QUEUED_CPU 1   /* has a queue; others have not */
+static __u32 this_cpu; /* that the programs run on */
+#define FULL_SLOT 1    /* has a device; others have not */
+#define GONE_DEVICE 9  /* an interface's index that is nobody's any more */
 #define DEVICE_MTU 1400
 static const __u8 device_mac[6] = { 2, 0, 0, 0xd, 0xe, 0xf };
 
 __u32 bpf_get_smp_processor_id(void)
 {
-	return THIS_CPU;
+	return this_cpu;
 }
 
 long bpf_redirect_map(void *map, __u64 key, __u64 flags)
@@ -340,7 +340,7 @@ static void add_service(__u32 id)
 			.index = worker_of(id, number) * 4,
 			.target = (id + number) % 3,
 		};
-		target->index = worker_of(id, number) % 3; /* this CPU, queued or full, neither */
+		target->index = id % 2 ? 1 : 2; /* QUEUED_CPU or FULL_SLOT, or neither */
 		target->ifindex = number % 2 ? 7 : GONE_DEVICE;
 		memcpy(target->mac, device_mac, sizeof(target->mac));
 	}
