@@ -178,7 +178,7 @@ model: ## every interleaving of the CID table's protocol, with spin; its faults 
 	@scripts/setup model
 	@MODEL_DIR=$(B)/model tests/model/run
 
-fault: all $(FAULTS) ## each call of each phase fails once, as root (25 minutes); FAULT_MOST=50: no more of a phase
+fault: all $(FAULTS) ## each call of each phase fails once, as root (an hour); FAULT_MOST=50: no more of a phase
 	$(B)/tests/fault/faults
 
 # Each tests/fuzz/NAME.c is a target of libFuzzer: NAME has the sanitizers, NAME.cov tells which lines
