@@ -60,63 +60,40 @@ int plane_each_address(const struct plane *plane,
 	return 0;
 }
 
-int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct cs_counters *sum)
+/* A line of a map for each CPU, which is words that count, over all CPUs. */
+static int sum_line(int map, __u32 key, void *sum, size_t bytes)
 {
+	const size_t words = bytes / sizeof(__u64);
 	int cpus = libbpf_num_possible_cpus();
-	__u32 key = CS_COUNTER_KEY(hook, service);
-	_cleanup_free_ struct cs_counters *each = NULL;
+	_cleanup_free_ __u64 *each = NULL;
 
 	if (cpus < 0)
 		return cpus;
-	each = calloc(cpus, sizeof(*each));
+	each = calloc(cpus, bytes);
 	if (!each)
 		return -ENOMEM;
-	if (bpf_map_lookup_elem(plane->map[PLANE_COUNTERS], &key, each))
+	if (bpf_map_lookup_elem(map, &key, each))
 		return -errno;
-	memset(sum, 0, sizeof(*sum));
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		for (int i = 0; i < CS_COUNTERS; i++)
-			((__u64 *)sum)[i] += ((__u64 *)&each[cpu])[i];
-	}
+	memset(sum, 0, bytes);
+	for (size_t i = 0; i < cpus * words; i++)
+		((__u64 *)sum)[i % words] += each[i];
 	return 0;
+}
+
+int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct cs_counters *sum)
+{
+	return sum_line(plane->map[PLANE_COUNTERS], CS_COUNTER_KEY(hook, service), sum,
+			sizeof(*sum));
 }
 
 int plane_cpu_count(const struct plane *plane, __u32 cpu, struct cs_cpu_count *sum)
 {
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct cs_cpu_count *each = NULL;
-
-	if (cpus < 0)
-		return cpus;
-	each = calloc(cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(plane->map[PLANE_CPU_COUNTS], &cpu, each))
-		return -errno;
-	memset(sum, 0, sizeof(*sum));
-	for (int at = 0; at < cpus; at++) {
-		sum->sent += each[at].sent;
-		sum->arrived += each[at].arrived;
-	}
-	return 0;
+	return sum_line(plane->map[PLANE_CPU_COUNTS], cpu, sum, sizeof(*sum));
 }
 
 int plane_device_count(const struct plane *plane, __u32 slot, struct cs_dev_count *sum)
 {
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct cs_dev_count *each = NULL;
-
-	if (cpus < 0)
-		return cpus;
-	each = calloc(cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(plane->map[PLANE_DEV_COUNTS], &slot, each))
-		return -errno;
-	sum->sent = 0;
-	for (int at = 0; at < cpus; at++)
-		sum->sent += each[at].sent;
-	return 0;
+	return sum_line(plane->map[PLANE_DEV_COUNTS], slot, sum, sizeof(*sum));
 }
 
 int plane_clear_device_count(const struct plane *plane, __u32 slot)
