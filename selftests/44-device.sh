@@ -272,15 +272,27 @@ check "a program of its own" in_ns box ip link set dev b1 xdpdrv obj "$BUILD/bpf
 is "is as good as GRO" "$(findings)" ""
 goes "which takes them"
 ip -n box link set b1 xdpdrv off
-check "generic XDP needs neither" eval 'cidsteer detach s0 --force && cidsteer attach s0 --mode generic'
+check "generic XDP needs neither" eval 'cidsteer detach s0 --force && cidsteer attach s0 --mode generic --alone'
 is "so that nothing is found" "$(findings)" ""
 goes "and packets arrive"
 cidsteer detach s0 --force >/dev/null
 none="workers are behind b0, and no interface has XDP that sends to it"
 is "no XDP is found" "$(findings)" "$none|cidsteer attach INTERFACE"
 in_ns box ethtool -K b1 gro on
-check "as before" cidsteer attach s0 --mode native
+like "as before" "$(cidsteer attach s0 --mode native --alone)" \
+	"s0: attached, native; alone: no other XDP program can share this hook, because behind libxdp's dispatcher"
 goes "with native XDP"
+cidsteer detach s0 --force >/dev/null
+check "as the command does it" cidsteer attach s0
+if [[ $(cidsteer status --json | tr -d ' \n') = *'"dispatcher":true'* ]]; then
+	is "libxdp's dispatcher is found" "$(findings)" \
+		"s0: behind libxdp's dispatcher nothing is moved to a CPU or sent to a device|cidsteer detach s0 --force; cidsteer attach s0 --alone"
+	advice=$(findings)
+	check "what it says to do" eval "${advice#*|}"
+else
+	skip "libxdp's dispatcher is found" "this kernel does not let it be loaded"
+fi
+goes "with native XDP again"
 
 # ---- a mixed group --------------------------------------------------------------------------
 check "on the host" start_worker h "${mixed_at[@]}"

@@ -19,6 +19,7 @@ struct args {
 	const char *control; /* socket */
 	bool json;
 	bool force;
+	bool alone;
 	/* NULL: not given */
 	const char *mode, *try, *service, *netns, *hex, *pcap, *packet, *cid;
 	const char *reason, *worker, *rate, *count;

@@ -118,6 +118,7 @@ int cmd_attach(const struct args *args)
 	err = plane_open(&plane, args->dir, &error);
 	if (!err)
 		err = attach_enter(&place, &plane, netns_of(args), &error);
+	place.alone = args->alone;
 	err = err ? fail(args, "%s", error.line) : attach(args, &place, mode, seconds);
 	plane_close(&plane);
 	return err;

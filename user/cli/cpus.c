@@ -121,6 +121,20 @@ static void judge_link(struct status *status, const struct attached *at,
 	}
 }
 
+/* The kernel takes a map of CPUs or devices from no extension: there it is an empty one. */
+static void judge_dispatcher(struct status *status, const struct attached *at)
+{
+	const char *option = *at->netns ? " --netns " : "";
+	char action[sizeof(((struct finding *)0)->action)];
+
+	snprintf(action, sizeof(action),
+		 "cidsteer detach %s --force%s%s; cidsteer attach %s --alone%s%s", at->name, option,
+		 at->netns, at->name, option, at->netns);
+	findings_add(&status->findings, status->devices ? WORD_NOT_STEERING : WORD_DEGRADED, action,
+		     "%s: behind libxdp's dispatcher nothing is moved to a CPU or sent to a device",
+		     at->name);
+}
+
 void findings_of_moves(struct status *status, void (*note)(struct status *status, const char *line))
 {
 	bool moves = status->cpus || status->devices;
@@ -128,7 +142,9 @@ void findings_of_moves(struct status *status, void (*note)(struct status *status
 	for (unsigned int i = 0; moves && i < status->attached_count; i++) {
 		const struct attached *at = &status->attached[i];
 
-		if (at->info.state == ATTACH_OURS && !at->info.dispatcher)
+		if (at->info.state == ATTACH_OURS && at->info.dispatcher)
+			judge_dispatcher(status, at);
+		else if (at->info.state == ATTACH_OURS)
 			judge_link(status, at, note);
 	}
 }

@@ -156,8 +156,6 @@ static bool is_first(const struct status *status, const struct status_device *de
 /* Who sends there: the interfaces of its namespace. */
 static void judge_senders(struct status *status, const struct status_device *device, bool *native)
 {
-	bool first = is_first(status, device);
-	char action[sizeof(((struct finding *)0)->action)];
 	unsigned int senders = 0;
 
 	*native = false;
@@ -168,17 +166,8 @@ static void judge_senders(struct status *status, const struct status_device *dev
 			continue;
 		senders++;
 		*native |= at->info.mode == ATTACH_NATIVE;
-		if (!at->info.dispatcher || !first)
-			continue;
-		snprintf(action, sizeof(action),
-			 "cidsteer detach %s; ip link set dev %s xdp pinned PIN: see attach in "
-			 "cidsteer(8)",
-			 at->name, at->name);
-		findings_add(&status->findings, WORD_NOT_STEERING, action,
-			     "%s: behind libxdp's dispatcher nothing is sent to a device",
-			     at->name);
 	}
-	if (!senders && first)
+	if (!senders && is_first(status, device))
 		findings_add(&status->findings, WORD_NOT_STEERING, "cidsteer attach INTERFACE",
 			     "workers are behind %s, and no interface has XDP that sends to it",
 			     *device->name ? device->name : "a device");

@@ -28,6 +28,7 @@ enum option_id {
 	OPTION_SERVICE,
 	OPTION_HEX,
 	OPTION_NETNS,
+	OPTION_ALONE,
 	OPTION_PCAP,
 	OPTION_PACKET,
 	OPTION_CID,
@@ -56,6 +57,8 @@ static const struct option_row {
 	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
 	{ "try", "SECONDS", "take it off again then, unless Enter is pressed", OPTION_TRY },
+	{ "alone", NULL, "not behind libxdp's dispatcher, where nothing can be moved or sent",
+	  OPTION_ALONE },
 	{ "service", "NAME", "look in this service only", OPTION_SERVICE },
 	{ "netns", "NAME", "the interface, or the packet, is in this network namespace",
 	  OPTION_NETNS },
@@ -82,8 +85,10 @@ static const struct command {
 	  cmd_load },
 	{ "unload", "[--force]", "take away everything that load has pinned", BIT(OPTION_FORCE), 0,
 	  cmd_unload },
-	{ "attach", "IFACE [--mode MODE] [--try SECONDS]", "put the XDP program on an interface",
-	  BIT(OPTION_MODE) | BIT(OPTION_TRY) | BIT(OPTION_NETNS), 1, cmd_attach },
+	{ "attach", "IFACE [--mode MODE] [--alone] [--try SECONDS]",
+	  "put the XDP program on an interface",
+	  BIT(OPTION_MODE) | BIT(OPTION_ALONE) | BIT(OPTION_TRY) | BIT(OPTION_NETNS), 1,
+	  cmd_attach },
 	{ "detach", "IFACE [--force]", "take the XDP program off an interface",
 	  BIT(OPTION_FORCE) | BIT(OPTION_NETNS), 1, cmd_detach },
 	{ "status", "", "say of each service whether it is steered, and if not, why", 0, 0,
@@ -220,6 +225,9 @@ static void take_option(struct args *args, int id)
 		break;
 	case OPTION_MODE:
 		args->mode = optarg;
+		break;
+	case OPTION_ALONE:
+		args->alone = true;
 		break;
 	case OPTION_TRY:
 		args->try = optarg;

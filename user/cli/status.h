@@ -19,7 +19,7 @@ enum word {
 struct finding {
 	enum word word;
 	char reason[512];
-	char action[192];
+	char action[256];
 };
 
 /* More than these count for the word, but are not listed. */

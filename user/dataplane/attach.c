@@ -232,7 +232,8 @@ static int attach_mode(const struct attach_place *place, int ifindex, enum attac
 	int err;
 
 	plane_libbpf_forget();
-	err = plane_may_open_by_id() ? attach_libxdp(place, ifindex, mode) : -EPERM;
+	err = plane_may_open_by_id() && !place->alone ? attach_libxdp(place, ifindex, mode) :
+							-EPERM;
 	plane_libbpf_forget();
 	if (err)
 		return bpf_xdp_attach(ifindex, place->xdp,
@@ -398,6 +399,7 @@ static int attach_here(const struct attach_place *place, const char *interface,
 		return attach_refused(interface, err, info, error);
 	err = query(place, interface, info, error);
 	memcpy(info->why, why, sizeof(why));
+	info->asked_alone = place->alone;
 	if (!err && info->state == ATTACH_OURS && !info->dispatcher)
 		keep_attached(place, info->prog_id);
 	return err;

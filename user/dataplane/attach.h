@@ -27,7 +27,8 @@ struct attach_info {
 	bool dispatcher;       /* behind libxdp's dispatcher */
 	__u32 prog_id;	       /* of what is at the hook */
 	char prog_name[32];
-	char why[256]; /* generic, though native was tried; "": not, or it was there before */
+	char why[256];	  /* generic, though native was tried; "": not, or it was there before */
+	bool asked_alone; /* not behind the dispatcher, because of attach_place.alone */
 };
 
 /* A network namespace, and the instance of cs_xdp that is for it. */
@@ -37,6 +38,7 @@ struct attach_place {
 	__u64 cookie;	   /* nothing is done once the name leads to another */
 	int index;	   /* into cs_abi.netns_cookie; negative: no service is there */
 	int xdp;	   /* its program; -1: there is none */
+	bool alone;	   /* interfaces get it as a single program, not behind the dispatcher */
 };
 
 #define ATTACH_PLACE_INIT                                                                          \
@@ -63,7 +65,7 @@ int attach_query(const struct attach_place *place, const char *interface, struct
  * @info:	receives what is there now
  *
  * Through libxdp, so that other XDP programs keep their place; where the kernel refuses its
- * dispatcher, as a single program.  Never removes anybody's program.
+ * dispatcher, or @place wants it so, as a single program.  Never removes anybody's program.
  *
  * Returns 0 (also if it is there already), -ENODEV, -EBUSY (another program holds the hook),
  * -EOPNOTSUPP (no native XDP in the driver), ...

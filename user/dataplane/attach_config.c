@@ -10,7 +10,10 @@
 
 void attach_describe(const char *interface, const struct attach_info *info, struct error *line)
 {
-	const char *alone = plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
+	const char *alone = info->asked_alone ?
+				    "behind libxdp's dispatcher nothing is sent to a device or "
+				    "moved to a CPU" :
+			    plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
 						     "libxdp's dispatcher needs CAP_SYS_ADMIN";
 
 	error_set(line, 0, "%s: attached, %s%s%s%s%s", interface,
@@ -48,6 +51,8 @@ static void attach_service(const struct plane *plane, const struct config_servic
 
 	if (err)
 		tell(to, "", &line, true);
+	/* Workers behind devices are lost without it; others are only not moved to CPUs. */
+	place.alone = service->behind_device;
 	for (unsigned int i = 0; i < service->interface_count && !err; i++) {
 		const char *name = service->interface[i];
 		int failed;
