@@ -4,6 +4,8 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 B       := build
+# Who says nothing else builds on all CPUs.
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # V=1 shows each command.
 Q       := $(if $(V),,@)
 say      = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
@@ -228,7 +230,7 @@ fuzz-programs: $(FUZZ:%=$(B)/fuzz/%) $(FUZZ:%=$(B)/fuzz/%.cov)
 
 fuzz: ## parsers of foreign bytes, fuzzed with sanitizers; FUZZ_SECONDS=60 for each of them
 	@scripts/setup build fuzz
-	+@$(MAKE) --no-print-directory fuzz-programs
+	+@$(MAKE) --no-print-directory $(PARALLEL) fuzz-programs
 	FUZZ_DIR=$(B)/fuzz tests/fuzz/run
 
 oracle: all $(B)/tests/oracle/run ## ORACLE_PACKETS=1000000 through the kernel and a model of docs/packets.md, as root (2 minutes)
@@ -250,11 +252,12 @@ soak: all examples $(TOOLS) edition ## reloads, deaths, restarts, upgrades under
 
 test: setup-examples ## everything: installs what is missing, then unit, prog, selftest
 	@scripts/setup browser || echo "no chromium is to be had here: selftests/26-chromium.sh will be skipped"
-	+$(MAKE) --no-print-directory all examples
+	+$(MAKE) --no-print-directory $(PARALLEL) all examples edition $(UNIT_TESTS) $(PROG_TESTS) $(TOOLS) $(FAULTS) \
+		$(B)/tests/oracle/run
 	+$(MAKE) --no-print-directory unit prog selftest
 
 demo: setup-examples ## 20 HTTP/3 transfers whose clients move, unsteered and steered (2 minutes)
-	+$(MAKE) --no-print-directory all examples
+	+$(MAKE) --no-print-directory $(PARALLEL) all examples
 	scripts/demo
 
 # ---- benchmarks -----------------------------------------------------------------------------
@@ -276,7 +279,7 @@ $(B)/bench/bench: $(call objs,$(BENCH_SRC) $(COMMON) $(PLANE)) $(B)/libcidsteer.
 	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
 bench: setup ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
-	+$(MAKE) --no-print-directory $(B)/bench/bench
+	+$(MAKE) --no-print-directory $(PARALLEL) $(B)/bench/bench
 	scripts/bench
 
 # ---- other kernels, and what needs none -------------------------------------------------------
@@ -284,12 +287,12 @@ KERNELS ?= # options of scripts/kernels, for example --series 6.1,newest
 
 mutants: ## mistakes in the programs that the tests must find (5 minutes)
 	@scripts/setup build examples tests kernels
-	+$(MAKE) --no-print-directory all examples edition $(PROG_TESTS) $(TOOLS)
+	+$(MAKE) --no-print-directory $(PARALLEL) all examples edition $(PROG_TESTS) $(TOOLS)
 	scripts/mutants
 
 test-kernels: ## the tests in guests with Debian's kernels (40 minutes; fetches them once)
 	@scripts/setup build examples tests kernels
-	+$(MAKE) --no-print-directory all examples edition $(PROG_TESTS) $(TOOLS)
+	+$(MAKE) --no-print-directory $(PARALLEL) all examples edition $(PROG_TESTS) $(TOOLS)
 	scripts/kernels $(KERNELS)
 
 check: ## what needs no kernel: compilers, sanitizers, analyzers, format, arm64, model, a minute of fuzz (8 minutes)
