@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 FAULTS=$BUILD/tests/fault/faults
-export FAULT_MOST=${FAULT_MOST:-10} FAULT_SEED=${FAULT_SEED:-1}
+export FAULT_MOST=${FAULT_MOST:-20} FAULT_SEED=${FAULT_SEED:-1}
 
 if [ ! -x "$FAULTS" ]; then
 	skip "$FAULTS is not built" "each call that fails is handled"

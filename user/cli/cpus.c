@@ -121,16 +121,28 @@ static void judge_link(struct status *status, const struct attached *at,
 	}
 }
 
+static bool has_devices(const struct status *status, const char *netns)
+{
+	for (unsigned int i = 0; i < status->devices; i++) {
+		if (!strcmp(status->device[i].netns, netns))
+			return true;
+	}
+	return false;
+}
+
 /* The kernel takes a map of CPUs or devices from no extension: there it is an empty one. */
 static void judge_dispatcher(struct status *status, const struct attached *at)
 {
 	const char *option = *at->netns ? " --netns " : "";
 	char action[sizeof(((struct finding *)0)->action)];
+	bool loses = has_devices(status, at->netns);
 
+	if (!loses && !status->cpus)
+		return;
 	snprintf(action, sizeof(action),
 		 "cidsteer detach %s --force%s%s; cidsteer attach %s --alone%s%s", at->name, option,
 		 at->netns, at->name, option, at->netns);
-	findings_add(&status->findings, status->devices ? WORD_NOT_STEERING : WORD_DEGRADED, action,
+	findings_add(&status->findings, loses ? WORD_NOT_STEERING : WORD_DEGRADED, action,
 		     "%s: behind libxdp's dispatcher nothing is moved to a CPU or sent to a device",
 		     at->name);
 }

@@ -41,8 +41,18 @@ static void tell(const struct listener *to, const char *netns, const struct erro
 	to->say(whole.line, failed, to->arg);
 }
 
-static void attach_service(const struct plane *plane, const struct config_service *service,
-			   const struct listener *to)
+/* An interface has one program for all services of its namespace. */
+static bool has_devices(const struct config *config, const char *netns)
+{
+	for (unsigned int s = 0; s < config->count; s++) {
+		if (config->service[s].behind_device && !strcmp(config->service[s].netns, netns))
+			return true;
+	}
+	return false;
+}
+
+static void attach_service(const struct plane *plane, const struct config *config,
+			   const struct config_service *service, const struct listener *to)
 {
 	struct attach_place place _cleanup_place_ = ATTACH_PLACE_INIT;
 	struct attach_info info;
@@ -52,7 +62,7 @@ static void attach_service(const struct plane *plane, const struct config_servic
 	if (err)
 		tell(to, "", &line, true);
 	/* Workers behind devices are lost without it; others are only not moved to CPUs. */
-	place.alone = service->behind_device;
+	place.alone = has_devices(config, service->netns);
 	for (unsigned int i = 0; i < service->interface_count && !err; i++) {
 		const char *name = service->interface[i];
 		int failed;
@@ -73,7 +83,7 @@ void attach_configured(const struct plane *plane, const struct config *config,
 
 	for (unsigned int s = 0; s < config->count; s++) {
 		if (config->service[s].interface_count)
-			attach_service(plane, &config->service[s], &to);
+			attach_service(plane, config, &config->service[s], &to);
 	}
 }
 
