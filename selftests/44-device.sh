@@ -404,9 +404,13 @@ check "seen is the sum" seen_is_sum xdp
 # ---- a service in a namespace of its own ----------------------------------------------------
 stop_daemon
 check "all is taken away" eval 'cidsteer detach s0 && cidsteer unload'
-configure <<<"${alone/interface/netns = \"server\" interface}"
+# The interface is named first by a service whose workers are here: it is one program for both.
+configure <<<"service \"first\" { netns = \"server\" listen = {\"10.9.1.1:447\"} interface = {\"s0\"} }
+${alone/interface/netns = \"server\" interface}"
 DAEMON_NS=-
 check "a daemon in another namespace than the service" start_daemon
+check "attaches alone, for those behind devices" \
+	logged "server: s0: attached, .* because behind libxdp's dispatcher nothing is sent"
 check "a worker behind a device of the service's" boxed a "${alone_at[@]}"
 id_a=$(cids a)
 is "has it" "$(behind a) $(slots)" "b7 1"
