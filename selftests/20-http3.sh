@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 #
 # Real HTTP/3: the claims of the demo, and what the demo has no time for.
 

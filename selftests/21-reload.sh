@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 #
 # A server with real HTTP/3 connections is reloaded, and its daemon goes away: no connection is
 # lost.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # The configuration is read again while packets come: services, listeners and interfaces are added,
 # removed and changed, and a mistake changes nothing.
 #

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Services in network namespaces of their own: the same address and port in each, and every
 # datagram reaches the workers of its own service.  Namespaces come and go; one that was made anew
 # under its old name is another.

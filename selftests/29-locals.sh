@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # A wildcard is matched against addresses that are local: what the host forwards is nobody's at XDP,
 # addresses and prefixes come and go while packets arrive, and one that stays is never missed.  Then
 # the lease: what drops needs a daemon that lives.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # All packets of a handshake reach one worker: retransmissions, a ClientHello in two datagrams, 0-RTT,
 # what follows a Retry, from whatever address, and while workers come and go.
 #

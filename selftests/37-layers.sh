@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # What lies around a datagram: fragments, tags, extension headers, options, contradicting lengths,
 # DNAT, frames of several buffers.  Whatever it is, each hook says what docs/packets.md says, and
 # the datagram reaches who issued its DCID.

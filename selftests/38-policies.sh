@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Each policy at each hook: who gets the packets that no route names, which counters move, and that
 # nobody who is dropped hears of it.
 #

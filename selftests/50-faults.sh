@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # A call of start, adoption, registration, reload ... fails, and the next attempt works: of each
 # phase some calls, the same in each run; `make fault` takes all of them.
 # FAULT_MOST and FAULT_SEED say how many, and which.
