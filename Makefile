@@ -118,7 +118,8 @@ CRITERION  ?= --verbose=0
 $(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ -lcriterion -lpthread -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(UNIT_LIBS) -lcriterion -lpthread -o $@
+$(B)/tests/aes_test: UNIT_LIBS := -lnettle
 
 $(B)/tests/prog/%: $(B)/obj/tests/prog/%.o $(call objs,$(wildcard tests/prog/fixture.c) $(COMMON) $(PLANE)) \
 		$(B)/libcidsteer.a
