@@ -119,7 +119,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(UNIT_LIBS) -lcriterion -lpthread -o $@
-$(B)/tests/aes_test: UNIT_LIBS := -lnettle
+$(B)/tests/aes_test $(B)/tests/lb_test: UNIT_LIBS := -lnettle
 
 $(B)/tests/prog/%: $(B)/obj/tests/prog/%.o $(call objs,$(wildcard tests/prog/fixture.c) $(COMMON) $(PLANE)) \
 		$(B)/libcidsteer.a
