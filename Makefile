@@ -121,6 +121,8 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
 	$(Q)$(CC) $(LDFLAGS) $^ $(UNIT_LIBS) -lcriterion -lpthread -o $@
 $(B)/tests/aes_test $(B)/tests/lb_test: UNIT_LIBS := -lnettle
 
+$(B)/tests/advice_test: $(B)/obj/user/dataplane/advice.o
+
 $(B)/tests/prog/%: $(B)/obj/tests/prog/%.o $(call objs,$(wildcard tests/prog/fixture.c) $(COMMON) $(PLANE)) \
 		$(B)/libcidsteer.a
 	@mkdir -p $(@D)

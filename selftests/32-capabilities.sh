@@ -75,7 +75,7 @@ END
 check "with these alone the daemon starts" start_daemon
 is "it has these, in every set" "$(capabilities "$DAEMON_PID")" "$(tr ' ' '\n' <<<"$needed" | sort | xargs)"
 like "attaches native XDP to an interface of the configuration" \
-	"$(cat "$DAEMON_LOG")" "^cidsteerd: s0: attached, native; alone: .* needs CAP_SYS_ADMIN$"
+	"$(cat "$DAEMON_LOG")" "^cidsteerd: s0: attached, native, because the driver has it; alone: .* needs CAP_SYS_ADMIN$"
 like "which is the pinned program" "$(ip -n server -d link show s0 | grep 'prog/xdp')" \
 	" id $(bpftool -j prog show pinned "$BPFFS/xdp" | grep -o '"id":[0-9]*' | tr -dc 0-9) "
 

@@ -280,7 +280,7 @@ none="workers are behind b0, and no interface has XDP that sends to it"
 is "no XDP is found" "$(findings)" "$none|cidsteer attach INTERFACE"
 in_ns box ethtool -K b1 gro on
 like "as before" "$(cidsteer attach s0 --mode native --alone)" \
-	"s0: attached, native; alone: no other XDP program can share this hook, because behind libxdp's dispatcher"
+	"s0: attached, native, because that was asked for; alone: no other XDP program can share this hook, because behind libxdp's dispatcher"
 goes "with native XDP"
 cidsteer detach s0 --force >/dev/null
 check "as the command does it" cidsteer attach s0

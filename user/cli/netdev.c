@@ -12,8 +12,7 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "common/cleanup.h"
-
-#define FEATURES_MAX 1024
+#include "dataplane/features.h"
 
 /* As the kernel calls them.  `ethtool -k` has other names for the first ones. */
 static const char *const features[] = {
@@ -32,61 +31,37 @@ static bool ask(int fd, const char *name, void *what)
 	return !ioctl(fd, SIOCETHTOOL, &request);
 }
 
-static __u32 count_features(int fd, const char *name)
-{
-	union {
-		struct ethtool_sset_info info;
-		__u8 room[sizeof(struct ethtool_sset_info) + sizeof(__u32)]; /* and one number */
-	} sets = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES } };
-
-	return ask(fd, name, &sets) && sets.info.sset_mask && sets.info.data[0] <= FEATURES_MAX ?
-		       sets.info.data[0] :
-		       0;
-}
-
 static bool is_wanted(const char *feature)
 {
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
-		if (!strncmp(features[i], feature, ETH_GSTRING_LEN))
+		if (!strcmp(features[i], feature))
 			return true;
 	}
 	return false;
 }
 
+static void add_offload(const struct feature *feature, void *json)
+{
+	if (is_wanted(feature->name))
+		json_object_set_new(json, feature->name, json_boolean(feature->on));
+}
+
 static json_t *offloads_json(int fd, const char *name)
 {
-	__u32 count = count_features(fd, name), blocks = (count + 31) / 32;
-	_cleanup_free_ struct ethtool_gstrings *names =
-		calloc(1, sizeof(*names) + (size_t)count * ETH_GSTRING_LEN);
-	_cleanup_free_ struct ethtool_gfeatures *state =
-		calloc(1, sizeof(*state) + blocks * sizeof(state->features[0]));
 	json_t *json = json_object();
 
-	if (!count || !names || !state)
-		return json;
-	*names = (struct ethtool_gstrings){ ETHTOOL_GSTRINGS, ETH_SS_FEATURES, count };
-	*state = (struct ethtool_gfeatures){ ETHTOOL_GFEATURES, blocks };
-	if (!ask(fd, name, names) || !ask(fd, name, state))
-		return json;
-	for (__u32 i = 0; i < count; i++) {
-		const char *feature = (const char *)names->data + i * ETH_GSTRING_LEN;
-		bool on = state->features[i / 32].active >> i % 32 & 1;
-
-		if (is_wanted(feature))
-			json_object_set_new(json, feature, json_boolean(on));
-	}
+	features_each(fd, name, add_offload, json);
 	return json;
 }
 
 static json_t *channels_json(int fd, const char *name)
 {
-	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+	struct queues queues;
 
-	if (!ask(fd, name, &channels))
+	if (queues_read(fd, name, &queues))
 		return json_null();
-	return json_pack("{s:i, s:i, s:i, s:i}", "rx", channels.rx_count, "tx", channels.tx_count,
-			 "combined", channels.combined_count, "combined_max",
-			 channels.max_combined);
+	return json_pack("{s:i, s:i, s:i, s:i}", "rx", queues.rx, "tx", queues.tx, "combined",
+			 queues.combined, "combined_max", queues.combined_max);
 }
 
 static json_t *rings_json(int fd, const char *name)

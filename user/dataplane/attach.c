@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <xdp/libxdp.h>
 
 #include "common/cleanup.h"
+#include "dataplane/advice.h"
 #include "dataplane/attach.h"
 #include "dataplane/internal.h"
 #include "dataplane/links.h"
@@ -247,33 +249,66 @@ bool attach_is_hidden(const struct attach_info *info)
 	return info->state == ATTACH_OTHER && !*info->prog_name;
 }
 
-/* What drivers say to native XDP that they do not have, or not with this MTU or these offloads. */
+/* What drivers say to native XDP that they do not have, or not with this MTU, these offloads, so
+ * few queues.
+ */
 static bool is_refusal(int err)
 {
-	return err == -EOPNOTSUPP || err == -EINVAL || err == -ERANGE;
+	return err == -EOPNOTSUPP || err == -EINVAL || err == -ERANGE || err == -ENOSPC ||
+	       err == -ENOMEM;
 }
 
-/* Why there is no native XDP, and what there is instead.  In the interface's namespace. */
-static void say_refusal(const char *interface, int err, char why[])
+/* Why there is no native XDP, and what would help. */
+static void explain_refusal(const struct attach_place *place, const char *interface,
+			    struct attach_info *info)
 {
-	const char *said = *plane_libbpf_said() ? plane_libbpf_said() : strerror(-err);
-	struct link link;
+	const struct attach_refusal *refusal = &info->refusal;
+	const char *said = *refusal->said ? refusal->said : strerror(-refusal->err);
+	struct link link, peer;
+	bool has_peer;
 
-	if (!link_find("", interface, &link) && *link.instead)
-		snprintf(why, sizeof(((struct attach_info *)0)->why),
+	link_read(place->netns, interface, &link); /* what cannot be read is empty */
+	has_peer = !link_read_peer(&link, &peer);
+	if (*link.instead)
+		snprintf(info->why, sizeof(info->why),
 			 "the driver refuses native XDP: %s: it is a %s: attach to %s", said,
 			 link.kind, link.instead);
 	else
-		snprintf(why, sizeof(((struct attach_info *)0)->why),
-			 "the driver refuses native XDP: %s: lower the MTU, if this or the "
-			 "kernel's log says so",
-			 said);
+		snprintf(info->why, sizeof(info->why), "the driver refuses native XDP: %s", said);
+	if (!*link.instead)
+		advice_native(&link, has_peer ? &peer : NULL, refusal->err, refusal->said,
+			      info->advice);
+	info->helps = *link.instead || *info->advice;
 }
 
-static int attach_refused(const char *interface, int err, const struct attach_info *info,
-			  struct error *error)
+/* Behind EEXIST without a program: one on a device above is enough for the kernel to refuse. */
+static int attach_below(const struct attach_place *place, const char *interface,
+			struct error *error)
 {
-	char missing[PLANE_MISSING], why[sizeof(info->why)];
+	struct attach_info info;
+	struct link link;
+	char *rest = NULL;
+
+	if (link_find("", interface, &link))
+		*link.above = '\0';
+	for (char *name = strtok_r(link.above, ", ", &rest); name;
+	     name = strtok_r(NULL, ", ", &rest)) {
+		if (query(place, name, &info, error) || !info.prog_id)
+			continue;
+		return error_set(error, -EBUSY,
+				 "%s: program %u (%s) is at %s, which is above it: %s%s%s%s",
+				 interface, info.prog_id, info.prog_name, name,
+				 attach_is_ours(&info) ? "cidsteer detach " : "ip link set dev ",
+				 name, attach_is_ours(&info) ? " --force" : " xdp off",
+				 attach_is_ours(&info) ? "" : ", if it may go");
+	}
+	return error_set(error, -EBUSY, "%s: %s", interface, plane_libbpf_said());
+}
+
+static int attach_refused(const struct attach_place *place, const char *interface, int err,
+			  const struct attach_info *info, struct error *error)
+{
+	char missing[PLANE_MISSING];
 
 	if ((err == -EBUSY || err == -EEXIST) && attach_is_hidden(info))
 		return error_set(error, -EBUSY,
@@ -284,16 +319,14 @@ static int attach_refused(const char *interface, int err, const struct attach_in
 		return error_set(error, err,
 				 "%s: not permitted: this process lacks %s: see cidsteerd(8)",
 				 interface, missing);
+	if (err == -EEXIST && !info->prog_id)
+		return attach_below(place, interface, error);
 	if (err == -EBUSY || err == -EEXIST)
 		return error_set(
 			error, -EBUSY,
 			"%s: program %u (%s) holds the XDP hook and lets no other in: take "
 			"it off with ip link set dev %s xdp off, if it may go",
 			interface, info->prog_id, info->prog_name, interface);
-	if (is_refusal(err)) {
-		say_refusal(interface, err, why);
-		return error_set(error, err, "%s: %s; or use --mode generic", interface, why);
-	}
 	return error_set(error, err, "%s: %s", interface, strerror(-err));
 }
 
@@ -363,42 +396,100 @@ static int replace(const struct attach_place *place, int ifindex, const struct a
 	return err ? err : detach_dispatcher(ifindex, info);
 }
 
+/* Is there a program for it? */
+static int check_place(const struct attach_place *place, const char *interface, struct error *error)
+{
+	if (place->xdp >= 0)
+		return 0;
+	if (place->index > 0 && !*place->netns)
+		return error_set(error, -EINVAL,
+				 "%s: services name this network namespace: use --netns NAME",
+				 interface);
+	return error_set(error, -ENOENT,
+			 "%s: no service is in %snetwork namespace%s%s: cidsteer load, or "
+			 "cidsteer reload",
+			 interface, *place->netns ? "" : "this ", *place->netns ? " " : "",
+			 place->netns);
+}
+
+static void read_joins(const char *interface, struct joins *joins)
+{
+	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	link_read_joins(fd, interface, joins);
+}
+
+/* For generic XDP the kernel turns off what joins packets below it, and never on again. */
+static void note_changes(const char *interface, const struct joins *before,
+			 struct attach_info *info)
+{
+	struct joins now;
+
+	read_joins(interface, &now);
+	snprintf(info->changed, sizeof(info->changed), "%s%s",
+		 before->lro && !now.lro ? " lro on" : "",
+		 before->gro_hw && !now.gro_hw ? " rx-gro-hw on" : "");
+}
+
+static int attach_asked(const struct attach_place *place, int ifindex, enum attach_mode mode,
+			struct attach_refusal *refusal)
+{
+	int err;
+
+	if (mode == ATTACH_GENERIC)
+		return attach_mode(place, ifindex, mode);
+	err = attach_mode(place, ifindex, ATTACH_NATIVE);
+	if (!is_refusal(err))
+		return err;
+	refusal->err = err;
+	snprintf(refusal->said, sizeof(refusal->said), "%s", plane_libbpf_said());
+	return mode == ATTACH_AUTO ? attach_mode(place, ifindex, ATTACH_GENERIC) : err;
+}
+
+static int attach_new(const struct attach_place *place, const char *interface, int ifindex,
+		      enum attach_mode mode, struct attach_info *info, struct error *error)
+{
+	struct attach_refusal refusal = {};
+	struct joins before;
+	int err;
+
+	read_joins(interface, &before);
+	err = attach_asked(place, ifindex, mode, &refusal);
+	if (err)
+		err = attach_refused(place, interface, err, info, error);
+	else
+		err = query(place, interface, info, error);
+	info->refusal = refusal;
+	if (err)
+		return err;
+	snprintf(info->why, sizeof(info->why), "%s",
+		 mode == ATTACH_AUTO ? "the driver has it" : "that was asked for");
+	note_changes(interface, &before, info);
+	return 0;
+}
+
 static int attach_here(const struct attach_place *place, const char *interface,
 		       enum attach_mode mode, struct attach_info *info, struct error *error)
 {
 	int err = query(place, interface, info, error), ifindex;
-	char why[sizeof(info->why)] = "";
 
 	if (err || info->state == ATTACH_OURS)
 		return err;
 	ifindex = find_interface(interface, error);
 	if (ifindex < 0)
 		return ifindex;
-	if (place->xdp < 0 && place->index > 0 && !*place->netns)
-		return error_set(error, -EINVAL,
-				 "%s: services name this network namespace: use --netns NAME",
-				 interface);
-	if (place->xdp < 0)
-		return error_set(error, -ENOENT,
-				 "%s: no service is in %snetwork namespace%s%s: cidsteer load, or "
-				 "cidsteer reload",
-				 interface, *place->netns ? "" : "this ", *place->netns ? " " : "",
-				 place->netns);
-	if (info->state == ATTACH_FOREIGN_MAPS)
-		return attach_refused(interface, -EBUSY, info, error);
-	if (info->state == ATTACH_OTHER_NETNS)
-		err = replace(place, ifindex, info);
-	else
-		err = attach_mode(place, ifindex,
-				  mode == ATTACH_GENERIC ? ATTACH_GENERIC : ATTACH_NATIVE);
-	if (is_refusal(err) && mode == ATTACH_AUTO) {
-		say_refusal(interface, err, why);
-		err = attach_mode(place, ifindex, ATTACH_GENERIC);
-	}
+	err = check_place(place, interface, error);
 	if (err)
-		return attach_refused(interface, err, info, error);
-	err = query(place, interface, info, error);
-	memcpy(info->why, why, sizeof(why));
+		return err;
+	if (info->state == ATTACH_FOREIGN_MAPS)
+		return attach_refused(place, interface, -EBUSY, info, error);
+	if (info->state == ATTACH_OTHER_NETNS) {
+		err = replace(place, ifindex, info);
+		err = err ? attach_refused(place, interface, err, info, error) :
+			    query(place, interface, info, error);
+	} else {
+		err = attach_new(place, interface, ifindex, mode, info, error);
+	}
 	info->asked_alone = place->alone;
 	if (!err && info->state == ATTACH_OURS && !info->dispatcher)
 		keep_attached(place, info->prog_id);
@@ -560,12 +651,23 @@ int attach_query(const struct attach_place *place, const char *interface, struct
 int attach_interface(const struct attach_place *place, const char *interface, enum attach_mode mode,
 		     struct attach_info *info, struct error *error)
 {
-	return run(&(struct job){ .place = place,
-				  .work = ATTACH,
-				  .interface = interface,
-				  .mode = mode,
-				  .info = info,
-				  .error = error });
+	int err;
+
+	*info = (struct attach_info){};
+	err = run(&(struct job){ .place = place,
+				 .work = ATTACH,
+				 .interface = interface,
+				 .mode = mode,
+				 .info = info,
+				 .error = error });
+	if (!info->refusal.err)
+		return err;
+	explain_refusal(place, interface, info);
+	if (err && mode == ATTACH_NATIVE)
+		error_set(error, err, "%s: %s%s%s%s --mode generic", interface, info->why,
+			  *info->advice ? ": " : "", info->advice,
+			  info->helps ? "; or use" : ": use");
+	return err;
 }
 
 int attach_replace(const struct attach_place *place, const char *interface,

@@ -4,6 +4,7 @@
 #define CS_ATTACH_H
 
 #include "common/error.h"
+#include "dataplane/advice.h"
 #include "dataplane/plane.h"
 
 enum attach_mode {
@@ -21,14 +22,25 @@ enum attach_state {
 	ATTACH_OTHER,	     /* somebody else's program */
 };
 
+/* Of native XDP, by the driver. */
+struct attach_refusal {
+	int err;	/* a negative errno; 0: it has not refused */
+	char said[128]; /* why, in the kernel's words; "": it gave no reason */
+};
+
 struct attach_info {
 	enum attach_state state;
 	enum attach_mode mode; /* native or generic */
 	bool dispatcher;       /* behind libxdp's dispatcher */
 	__u32 prog_id;	       /* of what is at the hook */
 	char prog_name[32];
-	char why[256];	  /* generic, though native was tried; "": not, or it was there before */
-	bool asked_alone; /* not behind the dispatcher, because of attach_place.alone */
+	/* After attach_interface(): */
+	struct attach_refusal refusal;
+	char why[352];	     /* this mode, or none; "": it was there before */
+	char advice[ADVICE]; /* what to run to have native XDP; "": nothing, or nobody knows */
+	bool helps;	     /* advice or why says what to do about a refusal */
+	char changed[32];    /* words for ethtool -K that undo what the kernel has done by itself */
+	bool asked_alone;    /* not behind the dispatcher, because of attach_place.alone */
 };
 
 /* A network namespace, and the instance of cs_xdp that is for it. */

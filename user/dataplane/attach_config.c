@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* cs_xdp on the interfaces that the configuration names, and this build's in place of another's. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,20 +9,40 @@
 #include "dataplane/attach.h"
 #include "dataplane/internal.h"
 
+static void __attribute__((format(printf, 2, 3))) add(struct error *line, const char *format, ...)
+{
+	size_t len = strlen(line->line);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line->line + len, sizeof(line->line) - len, format, args);
+	va_end(args);
+}
+
+static const char *why_alone(const struct attach_info *info)
+{
+	if (info->asked_alone)
+		return "behind libxdp's dispatcher nothing is sent to a device or moved to a CPU";
+	return plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
+					"libxdp's dispatcher needs CAP_SYS_ADMIN";
+}
+
 void attach_describe(const char *interface, const struct attach_info *info, struct error *line)
 {
-	const char *alone = info->asked_alone ?
-				    "behind libxdp's dispatcher nothing is sent to a device or "
-				    "moved to a CPU" :
-			    plane_may_open_by_id() ? "libxdp's dispatcher is not there" :
-						     "libxdp's dispatcher needs CAP_SYS_ADMIN";
-
-	error_set(line, 0, "%s: attached, %s%s%s%s%s", interface,
-		  info->mode == ATTACH_GENERIC ? "generic" : "native",
-		  *info->why ? ", because " : "", info->why,
-		  info->dispatcher ? "" :
-				     "; alone: no other XDP program can share this hook, because ",
-		  info->dispatcher ? "" : alone);
+	error_set(line, 0, "%s: attached, %s", interface,
+		  info->mode == ATTACH_GENERIC ? "generic" : "native");
+	if (*info->why)
+		add(line, ", because %s", info->why);
+	if (*info->advice)
+		add(line, ": %s, then detach it and attach again", info->advice);
+	if (*info->changed)
+		add(line,
+		    "; the kernel has turned off for that what this turns on again: "
+		    "ethtool -K %s%s",
+		    interface, info->changed);
+	if (!info->dispatcher)
+		add(line, "; alone: no other XDP program can share this hook, because %s",
+		    why_alone(info));
 }
 
 /* ---- what the configuration says ------------------------------------------------------------- */

@@ -17,15 +17,16 @@
 
 struct search {
 	struct link *link;
+	int master;
 	bool found;
-	bool again; /* what it is, is known: now for what is below it */
+	bool again; /* what it is, is known: now for what is above and below it */
 };
 
-static void add_name(struct link *link, const char *name)
+static void add_name(char *list, size_t size, const char *name)
 {
-	size_t len = strlen(link->instead);
+	size_t len = strlen(list);
 
-	snprintf(link->instead + len, sizeof(link->instead) - len, "%s%s", len ? ", " : "", name);
+	snprintf(list + len, size - len, "%s%s", len ? ", " : "", name);
 }
 
 static bool is_over_ports(const struct link *link)
@@ -36,7 +37,7 @@ static bool is_over_ports(const struct link *link)
 
 /* What one message says of an interface. */
 struct about {
-	int index, below, nsid, master;
+	int index, below, nsid, master, mtu;
 	const char *name, *kind;
 };
 
@@ -45,7 +46,7 @@ static void read_link(const struct nlmsghdr *message, struct about *about)
 	const struct ifinfomsg *info = NLMSG_DATA(message);
 	int len = IFLA_PAYLOAD(message);
 
-	*about = (struct about){ info->ifi_index, -1, -1, -1, "", "" };
+	*about = (struct about){ info->ifi_index, -1, -1, -1, -1, "", "" };
 	for (const struct rtattr *at = IFLA_RTA(info); RTA_OK(at, len); at = RTA_NEXT(at, len)) {
 		switch (at->rta_type) {
 		case IFLA_LINK:
@@ -56,6 +57,9 @@ static void read_link(const struct nlmsghdr *message, struct about *about)
 			break;
 		case IFLA_MASTER:
 			about->master = rtnl_int(at);
+			break;
+		case IFLA_MTU:
+			about->mtu = rtnl_int(at);
 			break;
 		case IFLA_IFNAME:
 			about->name = RTA_DATA(at);
@@ -74,6 +78,13 @@ static bool is_below(const struct link *link, const struct about *about)
 	       link->peer_nsid < 0;
 }
 
+/* Of a veth the same words say who its other end is. */
+static bool is_above(const struct search *search, const struct about *about)
+{
+	return about->index == search->master || (about->below == search->link->index &&
+						  about->nsid < 0 && strcmp(about->kind, "veth"));
+}
+
 static void take_link(const struct nlmsghdr *message, void *arg)
 {
 	struct search *search = arg;
@@ -85,7 +96,9 @@ static void take_link(const struct nlmsghdr *message, void *arg)
 	read_link(message, &about);
 	if (search->again) {
 		if (is_below(link, &about))
-			add_name(link, about.name);
+			add_name(link->instead, sizeof(link->instead), about.name);
+		if (is_above(search, &about))
+			add_name(link->above, sizeof(link->above), about.name);
 		return;
 	}
 	if (!strcmp(about.kind, "vlan") && about.below == link->index && about.nsid < 0)
@@ -93,6 +106,8 @@ static void take_link(const struct nlmsghdr *message, void *arg)
 	if (about.index != link->index)
 		return;
 	search->found = true;
+	search->master = about.master;
+	link->mtu = about.mtu;
 	snprintf(link->kind, sizeof(link->kind), "%s", about.kind);
 	link->peer_index = about.below;
 	link->peer_nsid = about.nsid;
@@ -101,7 +116,7 @@ static void take_link(const struct nlmsghdr *message, void *arg)
 static int read_relations(struct link *link)
 {
 	struct rtnl_question question = RTNL_QUESTION(RTM_GETLINK, link, NLM_F_DUMP);
-	struct search search = { .link = link };
+	struct search search = { .link = link, .master = -1 };
 	struct error unused;
 	_cleanup_fd_ int fd = netns_socket(link->netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE,
 					   &unused);
@@ -130,8 +145,30 @@ static int flag_of(int fd, const char *name, __u32 command, __u32 flag, bool *on
 	return 0;
 }
 
+static void take_feature(const struct feature *feature, void *arg)
+{
+	struct joins *joins = arg;
+	bool *which = !strcmp(feature->name, "rx-lro")	    ? &joins->lro :
+		      !strcmp(feature->name, "rx-gro-hw")   ? &joins->gro_hw :
+		      !strcmp(feature->name, "rx-gro-list") ? &joins->gro_list :
+							      NULL;
+
+	if (!which)
+		return;
+	*which = feature->on;
+	joins->fixed |= feature->on && feature->fixed;
+}
+
+void link_read_joins(int fd, const char *name, struct joins *joins)
+{
+	*joins = (struct joins){};
+	features_each(fd, name, take_feature, joins);
+}
+
 static int read_offloads(int fd, struct link *link)
 {
+	link_read_joins(fd, link->name, &link->joins);
+	queues_read(fd, link->name, &link->queues); /* many have none */
 	return flag_of(fd, link->name, ETHTOOL_GTXCSUM, ~0u, &link->tx_checksum)		?:
 		       flag_of(fd, link->name, ETHTOOL_GFLAGS, ETH_FLAG_TXVLAN, &link->tx_vlan) ?:
 		       flag_of(fd, link->name, ETHTOOL_GFLAGS, ETH_FLAG_RXVLAN, &link->rx_vlan);

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <stdbool.h>
 
+#include "dataplane/features.h"
 #include "dataplane/way.h"
 
 struct link {
@@ -16,16 +17,26 @@ struct link {
 	int index;
 	char kind[16];	   /* "veth", "bond", "bridge", "vlan", ...; "": hardware */
 	char instead[128]; /* of a bond, bridge or VLAN device: what is below, as "eth0, eth1" */
-	bool has_vlans;	   /* there are VLAN devices above it */
+	char above[128];   /* devices that are above it: its bond or bridge, its VLANs */
+	bool has_vlans;	   /* there are VLAN devices among them */
+	int mtu;
 	int peer_index, peer_nsid; /* of a veth, or of what is below; -1: the same namespace */
 	bool tx_checksum, tx_vlan, rx_vlan; /* offloads that are on */
+	struct joins {
+		bool lro, gro_hw, gro_list; /* what joins packets, and is on */
+		bool fixed;		    /* one of the first two, and it cannot be turned off */
+	} joins;
+	struct queues queues;
 };
 
-/* All but the offloads.  Returns 0, -ENODEV, or another errno. */
+/* All but the offloads and queues.  Returns 0, -ENODEV, or another errno. */
 int link_find(const char *netns, const char *name, struct link *link);
 
 /* Returns 0, -ENODEV, or another errno: what is set cannot be told. */
 int link_read(const char *netns, const char *name, struct link *link);
+
+/* @fd: any socket of the interface's namespace. */
+void link_read_joins(int fd, const char *name, struct joins *joins);
 
 /*
  * link_read_gro - has the other end of a veth GRO?
