@@ -6,9 +6,11 @@
 #  .------. 10.9.1.0/24      .------.
 #  | c0 .2|------------------|.1 s0 |  XDP here
 #  '------' fd09:1::/64      '------'
-# shellcheck disable=SC2317 # functions that check and wait_for call
+# shellcheck disable=SC2015,SC2317 # || bail also when the middle fails; functions that check and wait_for call
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=traffic.bash
+. "$(dirname "$0")/traffic.bash"
 
 topology_pair
 DAEMON_NS=server
@@ -50,6 +52,9 @@ service "h3" { listen = {"[::]:443"} }
 END
 check "the daemon starts" start_daemon
 start_worker a --service h3 --listen '[::]:443'
+start_worker b --service h3 --listen '[::]:443'
+ids_a=$(ask a random 1) ids_a=${ids_a#cids }
+ids_b=$(ask b random 1) ids_b=${ids_b#cids }
 
 # ---- the mode, and why ----------------------------------------------------------------------
 like "native is what auto takes" "$(cidsteer attach s0)" "^s0: attached, native, because the driver has it(; alone: .*)?$"
@@ -59,14 +64,141 @@ cidsteer detach s0 --force >/dev/null
 like "generic is asked for" "$(cidsteer attach s0 --mode generic)" "^s0: attached, generic, because that was asked for(; alone: .*)?$"
 cidsteer detach s0 --force >/dev/null
 
+# ---- what would be lost if packets were moved -----------------------------------------------
+offload="s0: its peer c0 leaves checksums to offload: what is moved is lost"
+is "status finds nothing while nothing is moved" "$(findings)" ""
+output=$(cidsteer attach s0 --mode native)
+is "attach says what would be lost" "$(tail -n +2 <<<"$output")" "note: $offload: ip netns exec client ethtool -K c0 tx off"
+cidsteer detach s0 --force >/dev/null
+is "in JSON too" "$(cidsteer attach s0 --json | "$PYTHON" -c '
+import json, sys
+attached = json.load(sys.stdin)
+print(attached["why"], *(f["reason"] for f in attached["findings"]), sep="|")')" "the driver has it|$offload"
+cidsteer detach s0 --force >/dev/null
+check "what it says to do" here "ip netns exec client ethtool -K c0 tx off"
+like "helps" "$(cidsteer attach s0 --mode native | tail -1)" "^s0: attached"
+
+# ---- what joins datagrams -------------------------------------------------------------------
+# foreign: of 1,600 datagrams whose IDs take turns, those at the worker that has not issued theirs.
+foreign()
+{
+	local i
+
+	reset a b
+	for i in $(seq 50); do
+		send client --to 10.9.1.1:443 --from 10.9.1.2:5000 --alternate --gso 32 --size 1200 --count 1 \
+			"$ids_a" "$ids_b" >/dev/null
+		arrived $((i * 32)) a b || bail "of call $i not all has arrived: $(total a b)"
+	done
+	echo $(($(count a foreign) + $(count b foreign)))
+}
+lossless client c0
+in_ns server ethtool -K s0 gro on >/dev/null
+is "with GRO alone each datagram is its worker's" "$(foreign)" 0
+in_ns server ethtool -K s0 rx-gro-list on >/dev/null
+is "GRO of lists joins them" "$(foreign)" 800
+is "status says so" "$(findings)" "degraded|s0: rx-gro-list is on: GRO joins datagrams behind XDP, whatever connections they are of, and the group's program picks a worker once for all of them|ethtool -K s0 rx-gro-list off"
+like "attach too" "$(cidsteer attach s0 | tail -1)" "^note: s0: rx-gro-list is on: .*: ethtool -K s0 rx-gro-list off$"
+advice=$(findings)
+check "what it says to do" here "${advice##*|}"
+is "helps" "$(foreign) $(findings)" "0 "
+in_ns server ethtool -K s0 gro off >/dev/null
+
+# ---- queues of packets that are moved -------------------------------------------------------
+start_worker m0 --service h3 --listen '[::]:443' --cpu 0
+if [ "$(nproc)" = 1 ]; then
+	skip "this machine has one CPU" "too few queues for packets that are moved"
+else
+	start_worker m1 --service h3 --listen '[::]:443' --cpu 1
+	is "one queue, and two CPUs" "$(findings)" "steering|s0 has 1 queue to receive by, and packets are moved to 2 CPUs: no more CPUs than queues take them from it at a time|ethtool -L s0 rx 2; ip netns exec client ethtool -L c0 tx 2"
+	check "it is no fault" cidsteer status
+	advice=$(findings)
+	check "what it says to do" here "${advice##*|}"
+	is "helps" "$(findings)" ""
+	ids_m=$(ask m1 random 1) ids_m=${ids_m#cids }
+	in_ns client taskset -c 0 "$TOOLS/send" --to 10.9.1.1:443 --ports 20 --count 200 "$ids_m" >/dev/null
+	check "packets come by both, and arrive" arrived 200 m1
+	in_ns client ethtool -L c0 tx 1 && in_ns server ethtool -L s0 rx 1
+
+	worse()
+	{
+		findings | grep -v ^steering
+	}
+	attached_notes()
+	{
+		grep ^note: "$WORK/attached" | grep -v "to receive by"
+	}
+	# Generic XDP hands on all of a packet, also what is left to offload; some kernels lose all of it.
+	cidsteer detach s0 --force >/dev/null
+	in_ns client ethtool -K c0 tx on >/dev/null
+	cidsteer attach s0 --mode generic >"$WORK/attached"
+	reset m1
+	in_ns client taskset -c 0 "$TOOLS/send" --to 10.9.1.1:443 --count 200 "$ids_m" >/dev/null
+	check "generic XDP moves packets" wait_for eval '[ "$(counter xdp h3 to_cpu)" -ge 200 ]'
+	sleep 0.5
+	lost="s0: generic XDP, of Linux 6.9 and newer: what is moved to a CPU is lost"
+	never="; without native XDP: cpu = \"never\""
+	native="cidsteer detach s0 --force; cidsteer attach s0 --mode native"
+	case $(count m1) in
+	200) is "which arrive: nothing is found" "$(worse)$(attached_notes)" "" ;;
+	0)
+		is "which are lost: that is found" "$(worse)" "not steering|$lost|$native$never"
+		is "and said when it is attached" "$(attached_notes)" "note: $lost: $native$never"
+		in_ns client ethtool -K c0 tx off >/dev/null
+		check "what it says to do" here "$native"
+		reset m1
+		in_ns client taskset -c 0 "$TOOLS/send" --to 10.9.1.1:443 --count 200 "$ids_m" >/dev/null
+		check "helps" arrived 200 m1
+		;;
+	*) flunk "packets that generic XDP moves arrive, or none does" "$(count m1) of 200" ;;
+	esac
+	in_ns client ethtool -K c0 tx off >/dev/null
+	stop_worker m1
+fi
+stop_worker m0
+cidsteer detach s0 --force >/dev/null
+
+# ---- somebody else's program ----------------------------------------------------------------
+cat >"$WORK/other.c" <<END
+__attribute__((section("xdp"), used)) int other(void *ctx) { return 2; }
+char _license[] __attribute__((section("license"), used)) = "GPL";
+END
+if clang -O2 -target bpf -c "$WORK/other.c" -o "$WORK/other.o" 2>"$WORK/clang.log" &&
+	in_ns server ip link set dev s0 xdpdrv obj "$WORK/other.o" sec xdp; then
+	like "another's program is found" "$(findings)" \
+		"^steering\|s0 has another XDP program \(id [0-9]+, other\): packets are steered at sockets only\|if it may go: ip link set dev s0 xdp off; cidsteer attach s0$"
+	like "attach says whose it is" "$(said cidsteer attach s0)" \
+		"^1: cidsteer: attach: s0: program [0-9]+ \(other\) holds the XDP hook and lets no other in: take it off with ip link set dev s0 xdp off, if it may go$"
+	advice=$(findings)
+	check "what it says to do" here "${advice##*: }"
+	is "helps" "$(findings) $(mode s0)" " native"
+	cidsteer detach s0 --force >/dev/null
+else
+	skip "no other program could be loaded" "another's program is found"
+fi
+
+# ---- an MTU that native XDP may not take ----------------------------------------------------
+if ip -n server tuntap add dev t0 mode tap 2>/dev/null; then
+	ip -n server link set t0 mtu 9000 up
+	cidsteer attach t0 --mode generic >/dev/null
+	is "generic XDP, and a large MTU" "$(findings)" "steering|t0: generic XDP, and its MTU is 9000: many drivers have native XDP for frames that fit a page only|ip link set dev t0 mtu 1500; cidsteer detach t0 --force; cidsteer attach t0"
+	advice=$(findings)
+	check "what it says to do" here "${advice##*|}"
+	is "helps" "$(findings) $(mode t0)" " native"
+	ip -n server link del t0
+else
+	skip "the kernel has no tap" "generic XDP, and a large MTU"
+fi
+
 # ---- too few queues for native XDP ----------------------------------------------------------
 # queues RX TX: a veth q0 that can have so many queues to receive by and has one, whose other end
 # sends by TX.
 queues()
 {
 	ip link add q0 netns server numrxqueues "$1" type veth peer name q1 netns client numtxqueues "$2" &&
-		in_ns server ethtool -L q0 rx 1 && in_ns client ethtool -L q1 tx "$2" && ip -n server link set q0 up && ip -n client link set q1 up ||
-		bail "a veth with $1 and $2 queues"
+		in_ns server ethtool -L q0 rx 1 && in_ns client ethtool -L q1 tx "$2" || bail "queues $1, $2"
+	ip -n server link set q0 up
+	ip -n client link set q1 up
 }
 refusal="the driver refuses native XDP: veth: XDP expects number of rx queues not less than peer tx queues"
 queues 4 4
@@ -89,13 +221,20 @@ ip -n server link del q0
 # ---- a device above, which has a program ----------------------------------------------------
 veth server p1 client p2
 if ip -n server link add over type bridge 2>/dev/null; then
-	ip -n server link set p1 master over && ip -n server link set over up || bail "a bridge"
+	ip -n server link set p1 master over || bail "a bridge"
+	ip -n server link set over up
 	cidsteer attach over >/dev/null
+	is "generic XDP on a bridge" "$(findings)" "steering|over: generic XDP, because it is a bridge: what is below may have native: attach to, and name in the configuration, p1|cidsteer detach over --force; cidsteer attach p1"
+	advice=$(findings)
 	like "the device above has XDP" "$(said cidsteer attach p1)" \
 		"^1: cidsteer: attach: p1: program [0-9]+ \(cs_xdp\) is at over, which is above it: cidsteer detach over --force$"
-	advice=$(cidsteer attach p1 2>&1)
-	check "what it says to do" here "${advice##*: }"
+	said=$(cidsteer attach p1 2>&1)
+	check "what it says to do" here "${said##*: }"
 	check "helps" cidsteer attach p1 --mode native
+	cidsteer detach p1 --force >/dev/null
+	cidsteer attach over >/dev/null
+	check "what status says to do" here "${advice##*|}"
+	is "helps" "$(findings) $(mode p1)" " native"
 	cidsteer detach p1 --force >/dev/null
 	ip -n server link del over
 else

@@ -8,6 +8,7 @@
 #include "cli/attach_try.h"
 #include "cli/attached.h"
 #include "cli/cli.h"
+#include "cli/interfaces.h"
 #include "cli/output.h"
 #include "cli/view.h"
 
@@ -31,17 +32,31 @@ static const char *netns_of(const struct args *args)
 	return args->netns ? args->netns : "";
 }
 
+static json_t *info_json(const struct args *args, const struct attach_info *info,
+			 const struct findings *findings)
+{
+	json_t *json = attached_json(netns_of(args), args->operand[0], info);
+
+	json_object_set_new(json, "why", json_string(info->why));
+	json_object_set_new(json, "advice", json_string(info->advice));
+	json_object_set_new(json, "findings", findings_json(findings));
+	return json;
+}
+
 static int print_attached(const struct args *args, const struct attach_info *info)
 {
 	const char *interface = args->operand[0];
+	struct findings findings = {};
 	struct error line;
 
+	findings_of_attached(args->dir, netns_of(args), interface, &findings);
 	if (args->json)
-		return json_print(attached_json(netns_of(args), interface, info)) ?
-			       fail(args, "out of memory") :
-			       CLI_DONE;
+		return json_print(info_json(args, info, &findings)) ? fail(args, "out of memory") :
+								      CLI_DONE;
 	attach_describe(interface, info, &line);
 	puts(line.line);
+	for (unsigned int i = 0; i < findings.count; i++)
+		printf("note: %s: %s\n", findings.list[i].reason, findings.list[i].action);
 	return CLI_DONE;
 }
 

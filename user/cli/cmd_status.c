@@ -59,6 +59,7 @@ static void look_at_kernel(struct status *status)
 			break;
 		}
 	}
+	findings_of_settings(status);
 }
 
 static int status_read(struct status *status, const char *dir, struct error *error)
@@ -245,7 +246,7 @@ static void status_print(const struct status *status)
 		printf("note: %s\n", status->note[i].line);
 }
 
-static json_t *findings_json(const struct findings *findings)
+json_t *findings_json(const struct findings *findings)
 {
 	json_t *list = json_array();
 

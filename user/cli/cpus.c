@@ -71,7 +71,7 @@ int cpus_read(struct status *status)
 
 /* ---- interfaces ------------------------------------------------------------------------------ */
 
-/* XDP hands on a frame: what the driver, or a veth's peer, has put beside it is lost. */
+/* Native XDP hands on a frame: what the driver, or a veth's peer, has put beside it is lost. */
 static void judge_peer(struct status *status, const struct link *link, const struct link *peer)
 {
 	const char *in = *peer->netns ? "ip netns exec " : "", *space = *peer->netns ? " " : "";
@@ -149,14 +149,14 @@ static void judge_dispatcher(struct status *status, const struct attached *at)
 
 void findings_of_moves(struct status *status, void (*note)(struct status *status, const char *line))
 {
-	bool moves = status->cpus || status->devices;
+	bool moves = status->cpus || status->devices || status->foresees;
 
 	for (unsigned int i = 0; moves && i < status->attached_count; i++) {
 		const struct attached *at = &status->attached[i];
 
 		if (at->info.state == ATTACH_OURS && at->info.dispatcher)
 			judge_dispatcher(status, at);
-		else if (at->info.state == ATTACH_OURS)
+		else if (at->info.state == ATTACH_OURS && at->info.mode == ATTACH_NATIVE)
 			judge_link(status, at, note);
 	}
 }

@@ -72,6 +72,7 @@ struct status {
 	struct status_cpu cpu[CS_MAX_CPUS];
 	unsigned int devices;
 	struct status_device device[CS_MAX_DEVICES];
+	bool foresees;		  /* what would be lost is found, though nothing is moved yet */
 	struct findings findings; /* of no one service */
 	enum word word;		  /* the worst of all */
 	unsigned int notes;
@@ -81,6 +82,9 @@ struct status {
 /* Adds a finding; @action is what to do. */
 void findings_add(struct findings *findings, enum word word, const char *action, const char *reason,
 		  ...) __attribute__((format(printf, 4, 5)));
+
+/* A list of their words, reasons and actions. */
+json_t *findings_json(const struct findings *findings);
 
 /* What the maps say: workers, sockets, listeners, table. */
 void findings_of_service(const struct view *view, struct status_service *service);
@@ -103,6 +107,9 @@ void findings_of_devices(struct status *status,
 /* Interfaces that lose what is moved.  What cannot be looked at is told to @note. */
 void findings_of_moves(struct status *status,
 		       void (*note)(struct status *status, const char *line));
+
+/* How interfaces with the program are set, and who else is at the hook. */
+void findings_of_settings(struct status *status);
 
 /* Other programs and unregistered sockets in a network namespace.  Returns 0, or why groups cannot
  * be looked at.

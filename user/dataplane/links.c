@@ -150,13 +150,15 @@ static void take_feature(const struct feature *feature, void *arg)
 	struct joins *joins = arg;
 	bool *which = !strcmp(feature->name, "rx-lro")	    ? &joins->lro :
 		      !strcmp(feature->name, "rx-gro-hw")   ? &joins->gro_hw :
+		      !strcmp(feature->name, "rx-gro")	    ? &joins->gro :
 		      !strcmp(feature->name, "rx-gro-list") ? &joins->gro_list :
 							      NULL;
 
 	if (!which)
 		return;
 	*which = feature->on;
-	joins->fixed |= feature->on && feature->fixed;
+	if (which == &joins->lro || which == &joins->gro_hw)
+		joins->fixed |= feature->on && feature->fixed;
 }
 
 void link_read_joins(int fd, const char *name, struct joins *joins)

@@ -23,8 +23,8 @@ struct link {
 	int peer_index, peer_nsid; /* of a veth, or of what is below; -1: the same namespace */
 	bool tx_checksum, tx_vlan, rx_vlan; /* offloads that are on */
 	struct joins {
-		bool lro, gro_hw, gro_list; /* what joins packets, and is on */
-		bool fixed;		    /* one of the first two, and it cannot be turned off */
+		bool lro, gro_hw, gro, gro_list; /* what joins packets, and is on */
+		bool fixed; /* one of the first two, and it cannot be turned off */
 	} joins;
 	struct queues queues;
 };
