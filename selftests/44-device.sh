@@ -290,7 +290,7 @@ if [[ $(cidsteer status --json | tr -d ' \n') = *'"dispatcher":true'* ]]; then
 	advice=$(findings)
 	check "what it says to do" eval "${advice#*|}"
 else
-	skip "libxdp's dispatcher is found" "this kernel does not let it be loaded"
+	skip "this kernel does not let it be loaded" "libxdp's dispatcher is found"
 fi
 goes "with native XDP again"
 

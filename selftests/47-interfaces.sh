@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # How interfaces are set up wrong: what attach and status say, and that doing what they say helps.
 #
-#   client                    server
-#  .------. 10.9.1.0/24      .------.
-#  | c0 .2|------------------|.1 s0 |  XDP here
-#  '------' fd09:1::/64      '------'
+#   client                    server                    box
+#  .------. 10.9.1.0/24      .------.                  .-------------.
+#  | c0 .2|------------------|.1 s0 |  XDP here        |             |
+#  '------' fd09:1::/64      |    b0|------------------|b1 10.9.1.1  |  the last tests' workers
+#                            '------'                  '-------------'
 # shellcheck disable=SC2015,SC2317 # || bail also when the middle fails; functions that check and wait_for call
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -45,6 +46,50 @@ mode()
 	cidsteer status --json | "$PYTHON" -c '
 import json, sys
 print(*(i["mode"] for i in json.load(sys.stdin)["interfaces"] if i["interface"] == sys.argv[1] and i["state"] == "attached"))' "$1"
+}
+
+# watch_nft NS: what nftables has at its first hook, of UDP; seen_by_nft NS PORT: so many packets.
+watch_nft()
+{
+	in_ns "$1" nft -f - <<-RULES || bail "nft"
+		table inet watch {
+			chain first {
+				type filter hook prerouting priority raw
+				udp dport 443 counter
+				udp dport 444 counter
+			}
+		}
+	RULES
+}
+seen_by_nft()
+{
+	in_ns "$1" nft list table inet watch | sed -n "s/.*udp dport $2 counter packets \([0-9]*\) .*/\1/p"
+}
+
+# watch_frames NS DEV PORT: what tcpdump has there, of UDP to a port; frames DEV: so many, and the end.
+declare -A watcher
+watch_frames()
+{
+	(exec_in_ns "$1" "$PYTHON" -c '
+import signal, socket, sys
+seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+seen.bind((sys.argv[1], 0))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print(count)))
+count = 0
+print("ready", flush=True)
+while True:
+    frame = seen.recv(2048)
+    count += frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] == int(sys.argv[2]).to_bytes(2, "big")' \
+		"$2" "$3" >"$WORK/frames.$2") &
+	watcher[$2]=$!
+	wait_for grep -q ready "$WORK/frames.$2" || bail "no packet socket at $2"
+}
+frames()
+{
+	sleep 0.2
+	kill "${watcher[$1]}"
+	wait "${watcher[$1]}"
+	tail -1 "$WORK/frames.$1"
 }
 
 configure <<END
@@ -116,8 +161,13 @@ else
 	check "what it says to do" here "${advice##*|}"
 	is "helps" "$(findings)" ""
 	ids_m=$(ask m1 random 1) ids_m=${ids_m#cids }
+	watch_nft server
+	watch_frames server s0 443
 	in_ns client taskset -c 0 "$TOOLS/send" --to 10.9.1.1:443 --ports 20 --count 200 "$ids_m" >/dev/null
 	check "packets come by both, and arrive" arrived 200 m1
+	check "some are moved" test "$(counter xdp h3 to_cpu)" -gt 0
+	is "nftables and tcpdump see all of them" "$(seen_by_nft server 443) $(frames s0)" "200 200"
+	in_ns server nft delete table inet watch
 	in_ns client ethtool -L c0 tx 1 && in_ns server ethtool -L s0 rx 1
 
 	worse()
@@ -241,4 +291,86 @@ else
 	skip "the kernel has no bridge" "a device above has XDP"
 fi
 ip -n server link del p1
+stop_worker a
+stop_worker b
+
+# ---- a container with the host's address ----------------------------------------------------
+ns_add box
+veth server b0 box b1
+address box b1 10.9.1.1/32
+in_ns box ethtool -K b1 gro on >/dev/null
+in_ns client ethtool -K c0 tx off >/dev/null
+in_ns server sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.b0.rp_filter=0
+configure <<END
+service "boxed" { behind_device = "allowed" listen = {"10.9.1.1:444"} interface = {"s0"} }
+END
+check "another service" cidsteer reload --control "$CONTROL"
+DAEMON_NS=box check "a worker in a container" start_worker w --service boxed --listen 10.9.1.1:444
+id_w=$(ask w random 1) id_w=${id_w#cids }
+check "there is a lease" wait_for eval '[ "$(cidsteer status --json | "$PYTHON" -c "
+import json, sys
+print(json.load(sys.stdin)[\"lease_seconds\"])")" != 0 ]'
+is "nothing is found as long as it has no way back" "$(findings)" ""
+
+# ---- who no longer sees it ------------------------------------------------------------------
+is "attach says who is blind" "$(cidsteer attach s0 | grep ^note)" \
+	"note: s0 sends what is for workers behind b0 past the stack: nftables and tcpdump do not see it here, neither at s0 nor at b0: nsenter -t ${worker_pid[w]} -n tcpdump -i b1"
+check "the daemon too" logged "^cidsteerd: b0: workers are behind it: nftables and tcpdump here do not see what XDP sends there, b1 does$"
+like "status too" "$(cidsteer status | tr -s ' \n' ' ')" "device b0: packets of 1 worker are sent there, 0 so far, which nftables and tcpdump here do not see"
+watch_nft server
+watch_frames server s0 444
+watch_frames server b0 444
+watch_frames box b1 444
+reset w
+send client --to 10.9.1.1:444 --count 100 "$id_w" >/dev/null
+check "packets are sent to the device" arrived 100 w
+is "which nftables does not see" "$(seen_by_nft server 444)" 0
+is "nor tcpdump at s0 and b0, but at b1" "$(frames s0) $(frames b0) $(frames b1)" "0 0 100"
+
+# answers: of 10 packets from the container, those that reach the client.
+answers()
+{
+	local before
+
+	before=$(in_ns client awk '/^Udp: [0-9]/ { print $3 }' /proc/net/snmp) # of no socket there
+	send box --to 10.9.1.2:9 --from 10.9.1.1 --count 10 "$id_w" >/dev/null
+	sleep 0.3
+	echo $(($(in_ns client awk '/^Udp: [0-9]/ { print $3 }' /proc/net/snmp) - before))
+}
+mac=$(ip -n server -j link show b0 | "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)[0]["address"])')
+ip -n box route add default dev b1
+ip -n box neigh add 10.9.1.2 lladdr "$mac" dev b1
+# discarded CLAIM ACTION: what the container sends is discarded, status says so and what to run, and
+# that helps.
+discarded()
+{
+	is "$1: no answer arrives" "$(answers)" 0
+	like "  status says so" "$(findings)" \
+		"^not steering\|10\.9\.1\.1 is an address here, too: what worker [0-9]+ \(boxed, pid ${worker_pid[w]}\) sends from it through b0 is discarded\|$2$"
+	advice=$(findings)
+	check "  what it says to do" here "${advice##*|}"
+	is "  helps" "$(answers) $(findings)" "10 "
+}
+accept=net/ipv4/conf/b0/accept_local=1 own=net/ipv4/conf/b0/rp_filter=0 all=net/ipv4/conf/all/rp_filter=0
+discarded "an address of both" "sysctl -w $accept"
+in_ns server sysctl -q -w net.ipv4.conf.b0.rp_filter=1
+discarded "a strict filter" "sysctl -w $own"
+in_ns server sysctl -q -w net.ipv4.conf.b0.accept_local=0 net.ipv4.conf.all.rp_filter=1
+discarded "both" "sysctl -w $accept $all"
+in_ns server sysctl -q -w net.ipv4.conf.b0.rp_filter=2
+discarded "a loose filter, and no address" "sysctl -w $own"
+address server b0 10.9.8.1/32
+in_ns server sysctl -q -w net.ipv4.conf.b0.rp_filter=2
+is "a loose filter, and an address" "$(answers) $(findings)" "10 "
+if ip -n server link add bridge0 type bridge 2>/dev/null; then
+	ip -n server address flush dev b0
+	ip -n server link set bridge0 up address "$mac"
+	ip -n server link set b0 master bridge0
+	discarded "a bridge between them" "sysctl -w net/ipv4/conf/bridge0/accept_local=1"
+	ip -n server link del bridge0
+else
+	skip "the kernel has no bridge" "a bridge between host and container"
+fi
+in_ns server sysctl -q -w net.ipv4.conf.b0.accept_local=0 net.ipv4.conf.all.accept_local=1 net.ipv4.conf.b0.rp_filter=0
+is "accepted on all interfaces" "$(answers) $(findings)" "10 "
 done_testing

@@ -59,6 +59,7 @@ static void look_at_kernel(struct status *status)
 			break;
 		}
 	}
+	findings_of_replies(status);
 	findings_of_settings(status);
 }
 
@@ -206,7 +207,9 @@ static void print_device(struct row *row, const struct status_device *device)
 {
 	char text[256] = "";
 
-	append(text, sizeof(text), "device %s: packets of %u worker%s are sent there, %s so far",
+	append(text, sizeof(text),
+	       "device %s: packets of %u worker%s are sent there, %s so far, which nftables and "
+	       "tcpdump here do not see",
 	       *device->name ? device->name : "?", device->workers, device->workers == 1 ? "" : "s",
 	       NUMBER(device->count.sent));
 	if (*device->netns)

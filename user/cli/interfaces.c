@@ -310,6 +310,7 @@ void findings_of_attached(const char *dir, const char *netns, const char *interf
 	status->foresees = true;
 	findings_of_moves(status, ignore);
 	findings_of_devices(status, ignore);
+	findings_of_replies(status);
 	findings_of_settings(status);
 	say_who_is_blind(status, interface);
 	*findings = status->findings;

@@ -111,6 +111,9 @@ void findings_of_moves(struct status *status,
 /* How interfaces with the program are set, and who else is at the hook. */
 void findings_of_settings(struct status *status);
 
+/* Workers behind devices whose answers are discarded here. */
+void findings_of_replies(struct status *status);
+
 /* Other programs and unregistered sockets in a network namespace.  Returns 0, or why groups cannot
  * be looked at.
  */

@@ -215,6 +215,10 @@ int device_take(struct worker *worker, int socket, struct error *error)
 	worker->device = slot + 1;
 	if (before)
 		leave_slot(all, before - 1);
+	if (all->device[slot].users == 1)
+		log_line("%s: workers are behind it: nftables and tcpdump here do not see what XDP "
+			 "sends there, %s does",
+			 way.name, way.peer_name);
 	return 0;
 }
 

@@ -97,6 +97,8 @@ static void take_link(const struct nlmsghdr *message, void *arg)
 	if (search->again) {
 		if (is_below(link, &about))
 			add_name(link->instead, sizeof(link->instead), about.name);
+		if (about.index == search->master)
+			snprintf(link->master, sizeof(link->master), "%s", about.name);
 		if (is_above(search, &about))
 			add_name(link->above, sizeof(link->above), about.name);
 		return;
@@ -281,18 +283,26 @@ static int read_gro(void *arg)
 	return fd < 0 ? -errno : flag_of(fd, gro->name, ETHTOOL_GGRO, ~0u, &gro->on);
 }
 
-int link_read_gro(const struct way *way, const char *netns, pid_t pid, bool *gro)
+int link_run_behind(const struct way *way, const char *netns, pid_t pid, int (*run)(void *arg),
+		    void *arg)
 {
 	struct error unused;
 	_cleanup_fd_ int rtnl = netns_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, &unused);
-	struct gro read = { way->peer_name, false };
 	_cleanup_fd_ int fd = -1;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || rtnl < 0 || rtnl_nsid(rtnl, fd) != way->nsid ||
-	    netns_run_file(fd, path, read_gro, &read, &unused))
+	if (fd < 0 || rtnl < 0 || rtnl_nsid(rtnl, fd) != way->nsid)
+		return -ENOENT;
+	return netns_run_file(fd, path, run, arg, &unused);
+}
+
+int link_read_gro(const struct way *way, const char *netns, pid_t pid, bool *gro)
+{
+	struct gro read = { way->peer_name, false };
+
+	if (link_run_behind(way, netns, pid, read_gro, &read))
 		return -ENOENT;
 	*gro = read.on;
 	return 0;

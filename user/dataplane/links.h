@@ -17,8 +17,9 @@ struct link {
 	int index;
 	char kind[16];	   /* "veth", "bond", "bridge", "vlan", ...; "": hardware */
 	char instead[128]; /* of a bond, bridge or VLAN device: what is below, as "eth0, eth1" */
-	char above[128];   /* devices that are above it: its bond or bridge, its VLANs */
-	bool has_vlans;	   /* there are VLAN devices among them */
+	char master[IFNAMSIZ]; /* its bond or bridge; "": it has none */
+	char above[128];       /* devices that are above it: its bond or bridge, its VLANs */
+	bool has_vlans;	       /* there are VLAN devices among them */
 	int mtu;
 	int peer_index, peer_nsid; /* of a veth, or of what is below; -1: the same namespace */
 	bool tx_checksum, tx_vlan, rx_vlan; /* offloads that are on */
@@ -37,6 +38,17 @@ int link_read(const char *netns, const char *name, struct link *link);
 
 /* @fd: any socket of the interface's namespace. */
 void link_read_joins(int fd, const char *name, struct joins *joins);
+
+/*
+ * link_run_behind - call a function in the namespace at the other end of a veth
+ * @netns:	where the veth is
+ * @pid:	of a process that is at the other end
+ *
+ * As netns_run() does.  Returns what @run returns, or -ENOENT: it is where this process cannot
+ * look.
+ */
+int link_run_behind(const struct way *way, const char *netns, pid_t pid, int (*run)(void *arg),
+		    void *arg);
 
 /*
  * link_read_gro - has the other end of a veth GRO?

@@ -12,6 +12,7 @@ struct rtnl_question {
 	union {
 		struct ifinfomsg link;
 		struct ifaddrmsg address;
+		struct rtmsg route;
 		struct rtgenmsg nsid;
 	};
 	char attributes[64];
