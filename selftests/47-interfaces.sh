@@ -312,6 +312,39 @@ import json, sys
 print(json.load(sys.stdin)[\"lease_seconds\"])")" != 0 ]'
 is "nothing is found as long as it has no way back" "$(findings)" ""
 
+# ---- who else is in its group ---------------------------------------------------------------
+# of_boxed: "WORD|REASON|ACTION" of the service.
+of_boxed()
+{
+	cidsteer status --json | "$PYTHON" -c '
+import json, sys
+for service in json.load(sys.stdin)["services"]:
+    for finding in service["findings"]:
+        print(finding["word"], finding["reason"], finding["action"], sep="|")'
+}
+if cidsteer status | grep -q "^note: the groups cannot be looked at"; then
+	skip "this kernel does not list groups" "a stranger in the container"
+else
+	is "nobody" "$(of_boxed)" ""
+	DAEMON_NS=box start_worker stranger --service boxed --unsteered --listen 10.9.1.1:444
+	pid=${worker_pid[stranger]}
+	is "a socket that is not registered" "$(of_boxed)" \
+		"degraded|a socket of pid $pid is in the group of 10.9.1.1:444 behind b0 without being registered: what is left to the kernel's own hash can go to it|start it with libcidsteer, or stop it"
+	kill_worker stranger
+	is "when it is stopped all is well" "$(of_boxed)" ""
+	DAEMON_NS=server start_worker stranger --service boxed --unsteered --listen 10.9.1.1:444
+	is "one that has the address here is in no group of the service" "$(of_boxed)" \
+		"degraded|a socket of pid ${worker_pid[stranger]} is at 10.9.1.1:444 without being registered: packets to that address go to it, whoever owns the connection|start it with libcidsteer, or stop it"
+	kill_worker stranger
+	is "somebody puts a program of his own on the group" "$(ask w intrude ebpf)" ok
+	like "it is named" "$(of_boxed)" \
+		"^not steering\|another program \(id [0-9]+, intruder\) is on the group of 10.9.1.1:444 behind b0: it picks the worker\|stop what has put it there, and restart the server$"
+	stop_worker w
+	DAEMON_NS=box start_worker w --service boxed --listen 10.9.1.1:444
+	id_w=$(ask w random 1) id_w=${id_w#cids }
+	is "a restarted server is steered again" "$(of_boxed)" ""
+fi
+
 # ---- who no longer sees it ------------------------------------------------------------------
 is "attach says who is blind" "$(cidsteer attach s0 | grep ^note)" \
 	"note: s0 sends what is for workers behind b0 past the stack: nftables and tcpdump do not see it here, neither at s0 nor at b0: nsenter -t ${worker_pid[w]} -n tcpdump -i b1"

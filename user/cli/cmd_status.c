@@ -59,6 +59,7 @@ static void look_at_kernel(struct status *status)
 			break;
 		}
 	}
+	findings_of_groups_behind(status, note);
 	findings_of_replies(status);
 	findings_of_settings(status);
 }

@@ -8,6 +8,7 @@
 
 #include "cli/groups.h"
 #include "common/cleanup.h"
+#include "dataplane/links.h"
 #include "dataplane/netns.h"
 #include "groups.skel.h"
 
@@ -85,6 +86,13 @@ static int load_and_iterate(void *arg)
 	return 0;
 }
 
+static int cannot(const struct listing *listing, struct error *error)
+{
+	return listing->err ? error_set(error, listing->err, "the groups cannot be looked at: %s",
+					strerror(-listing->err)) :
+			      0;
+}
+
 int groups_read(const char *netns, struct cs_member **members, size_t *count, struct error *error)
 {
 	libbpf_print_fn_t print = libbpf_set_print(quiet);
@@ -92,8 +100,21 @@ int groups_read(const char *netns, struct cs_member **members, size_t *count, st
 	int err = netns_run(netns, load_and_iterate, &listing, error);
 
 	libbpf_set_print(print);
-	if (!err && listing.err)
-		err = error_set(error, listing.err, "the groups cannot be looked at: %s",
-				strerror(-listing.err));
-	return err;
+	return err ? err : cannot(&listing, error);
+}
+
+int groups_read_behind(const struct way *way, const char *netns, pid_t pid,
+		       struct cs_member **members, size_t *count, struct error *error)
+{
+	libbpf_print_fn_t print = libbpf_set_print(quiet);
+	struct listing listing = { members, count, 0 };
+	int err = link_run_behind(way, netns, pid, load_and_iterate, &listing);
+
+	libbpf_set_print(print);
+	if (err)
+		return error_set(
+			error, err,
+			"%s: the groups at its other end are where this process cannot look",
+			way->name);
+	return cannot(&listing, error);
 }

@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "core/member.h"
+#include "dataplane/way.h"
 
 /*
  * groups_read - all UDP sockets in groups of a network namespace
@@ -17,6 +18,16 @@
  * Returns 0, -EPERM, -E2BIG, or what an old kernel says to a UDP iterator or to CO-RE.
  */
 int groups_read(const char *netns, struct cs_member **members, size_t *count, struct error *error);
+
+/*
+ * groups_read_behind - the same of the namespace at the other end of a veth
+ * @netns:	where the veth is
+ * @pid:	of a process at the other end
+ *
+ * Returns also -ENOENT: it is where this process cannot look.
+ */
+int groups_read_behind(const struct way *way, const char *netns, pid_t pid,
+		       struct cs_member **members, size_t *count, struct error *error);
 
 struct owner {
 	__u64 inode;

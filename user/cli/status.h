@@ -119,4 +119,11 @@ void findings_of_replies(struct status *status);
  */
 int findings_of_groups(struct status *status, __u32 netns, struct error *error);
 
+/* The same in the namespaces that workers behind devices are in.  What cannot be looked at is told
+ * to
+ * @note.
+ */
+void findings_of_groups_behind(struct status *status,
+			       void (*note)(struct status *status, const char *line));
+
 #endif

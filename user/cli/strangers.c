@@ -17,13 +17,21 @@
 #include "cli/output.h"
 #include "cli/status.h"
 #include "common/cleanup.h"
+#include "dataplane/links.h"
 
 #define STRANGERS_NAMED 4 /* of a group; the rest is a number */
+
+/* Whose groups. */
+struct where {
+	__u32 netns;			    /* of services */
+	const struct status_device *device; /* that it is behind; NULL: this very one */
+};
 
 struct group {
 	__u64 id;
 	struct status_service *service;
 	const struct view_listener *listener;
+	char text[ADDRESS_TEXT + IFNAMSIZ + 8]; /* the listener, and what it is behind */
 	struct cs_addr addr;
 	__u32 prog_id;
 	unsigned int registered, strangers;
@@ -112,14 +120,29 @@ static int match(const struct view_listener *listener, const struct cs_addr *add
 	return listener->dual || !address_is_ipv4(addr);
 }
 
-static bool find_listener(struct status *status, __u32 netns, struct group *group)
+static bool is_there(const struct view *view, const struct view_service *service,
+		     const struct where *where)
+{
+	if (view_netns(service) != where->netns || !where->device)
+		return view_netns(service) == where->netns;
+	for (int id = 1; id < CS_MAX_WORKERS; id++) {
+		struct cs_target target;
+
+		if (view->worker[id].service == service->id && view_is_live(&view->worker[id]) &&
+		    view_device(view, id, &target) && target.index == where->device->slot)
+			return true;
+	}
+	return false;
+}
+
+static bool find_listener(struct status *status, const struct where *where, struct group *group)
 {
 	int best = 0;
 
 	for (unsigned int s = 0; s < status->services; s++) {
 		struct status_service *service = &status->service[s];
 
-		if (view_netns(service->view) != netns)
+		if (!is_there(status->view, service->view, where))
 			continue;
 		for (unsigned int i = 0; i < service->view->listeners; i++) {
 			int found = match(&service->view->listener[i], &group->addr);
@@ -131,11 +154,14 @@ static bool find_listener(struct status *status, __u32 netns, struct group *grou
 			group->listener = &service->view->listener[i];
 		}
 	}
+	if (best)
+		snprintf(group->text, sizeof(group->text), "%s%s%s", group->listener->text,
+			 where->device ? " behind " : "", where->device ? where->device->name : "");
 	return best;
 }
 
-static struct group *find_group(struct status *status, __u32 netns, struct group *groups,
-				size_t *count, const struct cs_member *member)
+static struct group *find_group(struct status *status, const struct where *where,
+				struct group *groups, size_t *count, const struct cs_member *member)
 {
 	struct group made = { .id = member->group,
 			      .prog_id = member->prog_id,
@@ -145,7 +171,7 @@ static struct group *find_group(struct status *status, __u32 netns, struct group
 		if (groups[i].id == member->group)
 			return &groups[i];
 	}
-	if (!find_listener(status, netns, &made))
+	if (!find_listener(status, where, &made))
 		return NULL;
 	groups[*count] = made;
 	return &groups[(*count)++];
@@ -196,12 +222,12 @@ static void judge_program(const struct group *group, enum word word, const char 
 		findings_add(&group->service->findings, word, action,
 			     "another program (id %u, %s) is on the group of %s: it picks the "
 			     "worker",
-			     group->prog_id, name, group->listener->text);
+			     group->prog_id, name, group->text);
 	else
 		findings_add(&group->service->findings, word, action,
 			     "cs_stub is no longer on the group of %s: the kernel's own hash, or a "
 			     "classic filter, picks the worker",
-			     group->listener->text);
+			     group->text);
 }
 
 /* "a socket of pid 4711", "3 sockets of pids 4711, 4712" */
@@ -231,6 +257,7 @@ static void judge_strangers(struct group *group)
 	const char *action = group->strangers == 1 ? "start it with libcidsteer, or stop it" :
 						     "start them with libcidsteer, or stop them";
 	char who[160], at[ADDRESS_TEXT];
+	const char *behind = group->text + strlen(group->listener->text);
 
 	if (!group->strangers)
 		return;
@@ -240,12 +267,12 @@ static void judge_strangers(struct group *group)
 		findings_add(&group->service->findings, WORD_DEGRADED, action,
 			     "%s %s in the group of %s without being registered: what is left to "
 			     "the kernel's own hash can go to %s",
-			     who, is, group->listener->text, to);
+			     who, is, group->text, to);
 	else
 		findings_add(&group->service->findings, WORD_DEGRADED, action,
-			     "%s %s at %s without being registered: packets to that address go to "
-			     "%s, whoever owns the connection",
-			     who, is, at, to);
+			     "%s %s at %s%s without being registered: packets to that address go "
+			     "to %s, whoever owns the connection",
+			     who, is, at, behind, to);
 }
 
 static void judge_groups(struct status *status, struct group *groups, size_t count)
@@ -273,7 +300,21 @@ static void judge_groups(struct status *status, struct group *groups, size_t cou
 		judge_strangers(&groups[i]);
 }
 
-int findings_of_groups(struct status *status, __u32 netns, struct error *error)
+static int read_members(const struct status *status, const struct where *where,
+			struct cs_member **members, size_t *count, struct error *error)
+{
+	const char *netns = status->view->plane.netns[where->netns];
+	struct way way;
+
+	if (!where->device)
+		return groups_read(netns, members, count, error);
+	if (way_read(netns, where->device->ifindex, &way))
+		return 0; /* it has gone */
+	return groups_read_behind(&way, netns, status->view->worker[where->device->worker].pid,
+				  members, count, error);
+}
+
+static int look_at_groups(struct status *status, const struct where *where, struct error *error)
 {
 	_cleanup_free_ struct cs_member *members = NULL;
 	_cleanup_free_ struct group *groups = NULL;
@@ -286,7 +327,7 @@ int findings_of_groups(struct status *status, __u32 netns, struct error *error)
 	 */
 	err = add_registered(status->view, &cookies);
 	if (!err)
-		err = groups_read(status->view->plane.netns[netns], &members, &count, error);
+		err = read_members(status, where, &members, &count, error);
 	if (!err && !plane_workers(&status->view->plane, status->view->worker))
 		err = add_registered(status->view, &cookies);
 	if (!err && count) {
@@ -298,7 +339,7 @@ int findings_of_groups(struct status *status, __u32 netns, struct error *error)
 	if (!err && cookies.count)
 		qsort(cookies.cookie, cookies.count, sizeof(__u64), compare_cookies);
 	for (size_t i = 0; i < count && !err; i++) {
-		struct group *group = find_group(status, netns, groups, &found, &members[i]);
+		struct group *group = find_group(status, where, groups, &found, &members[i]);
 
 		if (group)
 			add_member(group, &members[i], is_registered(&cookies, members[i].cookie));
@@ -307,4 +348,25 @@ int findings_of_groups(struct status *status, __u32 netns, struct error *error)
 		judge_groups(status, groups, found);
 	free(cookies.cookie);
 	return err;
+}
+
+int findings_of_groups(struct status *status, __u32 netns, struct error *error)
+{
+	return look_at_groups(status, &(struct where){ netns, NULL }, error);
+}
+
+void findings_of_groups_behind(struct status *status,
+			       void (*note)(struct status *status, const char *line))
+{
+	for (unsigned int i = 0; i < status->devices; i++) {
+		const struct status_device *device = &status->device[i];
+		const struct cs_worker *worker = &status->view->worker[device->worker];
+		const struct view_service *service = view_service_by_id(status->view,
+									worker->service);
+		struct error error;
+
+		if (device->there && service &&
+		    look_at_groups(status, &(struct where){ view_netns(service), device }, &error))
+			note(status, error.line);
+	}
 }
