@@ -213,7 +213,7 @@ cat >"$WORK/other.c" <<END
 __attribute__((section("xdp"), used)) int other(void *ctx) { return 2; }
 char _license[] __attribute__((section("license"), used)) = "GPL";
 END
-if clang -O2 -target bpf -c "$WORK/other.c" -o "$WORK/other.o" 2>"$WORK/clang.log" &&
+if "${CLANG:-clang}" -O2 -target bpf -c "$WORK/other.c" -o "$WORK/other.o" 2>"$WORK/clang.log" &&
 	in_ns server ip link set dev s0 xdpdrv obj "$WORK/other.o" sec xdp; then
 	like "another's program is found" "$(findings)" \
 		"^steering\|s0 has another XDP program \(id [0-9]+, other\): packets are steered at sockets only\|if it may go: ip link set dev s0 xdp off; cidsteer attach s0$"
@@ -268,29 +268,43 @@ check "what it says to do" here "ethtool -L q0 rx 2; ip netns exec client ethtoo
 like "helps" "$(cidsteer attach q0 --mode native)" "^q0: attached, native"
 ip -n server link del q0
 
-# ---- a device above, which has a program ----------------------------------------------------
-veth server p1 client p2
-if ip -n server link add over type bridge 2>/dev/null; then
-	ip -n server link set p1 master over || bail "a bridge"
-	ip -n server link set over up
-	cidsteer attach over >/dev/null
-	is "generic XDP on a bridge" "$(findings)" "steering|over: generic XDP, because it is a bridge: what is below may have native: attach to, and name in the configuration, p1|cidsteer detach over --force; cidsteer attach p1"
-	advice=$(findings)
-	like "the device above has XDP" "$(said cidsteer attach p1)" \
-		"^1: cidsteer: attach: p1: program [0-9]+ \(cs_xdp\) is at over, which is above it: cidsteer detach over --force$"
-	said=$(cidsteer attach p1 2>&1)
-	check "what it says to do" here "${said##*: }"
-	check "helps" cidsteer attach p1 --mode native
-	cidsteer detach p1 --force >/dev/null
-	cidsteer attach over >/dev/null
-	check "what status says to do" here "${advice##*|}"
-	is "helps" "$(findings) $(mode p1)" " native"
-	cidsteer detach p1 --force >/dev/null
-	ip -n server link del over
-else
-	skip "the kernel has no bridge" "a device above has XDP"
-fi
-ip -n server link del p1
+# ---- devices above others -------------------------------------------------------------------
+# above KIND [WORDS...]: generic XDP on it is found, and in the way of who attaches to what is below.
+above()
+{
+	local kind=$1 advice said
+	shift
+
+	veth server p1 client p2
+	if ip -n server link add over "$@" type "$kind" ${1:+id 7} 2>/dev/null; then
+		if [ $# = 0 ]; then
+			ip -n server link set p1 down
+			ip -n server link set p1 master over || bail "$kind"
+			ip -n server link set p1 up
+		fi
+		ip -n server link set over up
+		cidsteer attach over --mode generic >/dev/null
+		is "generic XDP on a $kind" "$(findings)" "steering|over: generic XDP on a $kind: what is below may have native: attach to, and name in the configuration, p1|cidsteer detach over --force; cidsteer attach p1"
+		said=$(said cidsteer attach p1)
+		like "is in the way below it" "$said" \
+			"^1: cidsteer: attach: p1: program [0-9]+ \(cs_xdp\) is at over, which is above it: cidsteer detach over --force$"
+		check "what it says to do" here "${said##*: }"
+		check "helps" cidsteer attach p1 --mode native
+		cidsteer detach p1 --force >/dev/null
+		cidsteer attach over --mode generic >/dev/null
+		advice=$(findings)
+		check "what status says to do" here "${advice##*|}"
+		is "helps" "$(findings) $(mode p1)" " native"
+		ip -n server link del over
+	else
+		skip "the kernel has no $kind" "generic XDP on a $kind"
+	fi
+	ip -n server link del p1
+}
+above bridge
+above bond
+above vlan link p1
+
 stop_worker a
 stop_worker b
 

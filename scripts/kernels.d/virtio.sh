@@ -68,5 +68,61 @@ if printf '6.3\n%s\n' "$(uname -r)" | sort -VC; then
 	check "virtio-net with an MTU of 9000: it comes off" cidsteer detach "$s0" --force
 else
 	refuses "$s0" "virtio-net with an MTU of 9000"
+	message=$(cidsteer attach "$s0" --mode native 2>&1)
+	like "virtio-net with an MTU of 9000: what to run is said" "$message" \
+		"MTU too large.*: ip link set dev $s0 mtu 1500; or use --mode generic$"
+	message=${message##*: }
+	check "virtio-net with an MTU of 9000: that can be done" eval "in_ns server ${message%; or use*}"
+	like "virtio-net with an MTU of 9000: and helps" "$(cidsteer attach "$s0" --mode native 2>&1)" \
+		"^$s0: attached, native"
+	check "virtio-net with an MTU of 9000: it comes off" cidsteer detach "$s0" --force
+fi
+
+# ---- what the host joins --------------------------------------------------------------------
+# findings: "REASON|ACTION" of no one service.
+findings()
+{
+	cidsteer status --json | "$PYTHON" -c '
+import json, sys
+for finding in json.load(sys.stdin)["findings"]:
+    print(finding["reason"] + "|" + finding["action"])'
+}
+
+# joins DEVICE: "on", "off", "on [fixed]"
+joins()
+{
+	in_ns server ethtool -k "$1" | sed -n 's/^rx-gro-hw: //p'
+}
+
+if fixed=$(nic 52:54:00:00:00:04 server) && free=$(nic 52:54:00:00:00:05 server) &&
+	[ "$(joins "$fixed")" = "on [fixed]" ]; then
+	like "hardware GRO that is fixed: native XDP is refused" "$(cidsteer attach "$fixed" --mode native 2>&1)" \
+		"^cidsteer: attach: $fixed: the driver refuses native XDP: .*Can't set XDP while host is implementing GRO_HW/CSUM, disable GRO_HW/CSUM first: only who runs this machine can: QEMU's ctrl_guest_offloads=on for $fixed; or use --mode generic$"
+	like "hardware GRO that is fixed: auto takes generic" "$(cidsteer attach "$fixed" 2>&1)" \
+		"^$fixed: attached, generic, because the driver refuses native XDP: "
+	on="rx-gro-hw is on: what the NIC joins, XDP and the group's program decide on once"
+	like "hardware GRO that is fixed: status finds it" "$(findings)" \
+		"^$fixed: $on\|it is fixed here: who runs this machine can$"
+	check "hardware GRO that is fixed: it comes off" cidsteer detach "$fixed" --force
+
+	# As on the other NIC, but for what that lacks: this is what it was told to get.
+	is "hardware GRO: it is on" "$(joins "$free")" on
+	like "hardware GRO: native XDP is to be had" "$(cidsteer attach "$free" --mode native 2>&1)" "^$free: attached, native"
+	is "hardware GRO: nothing is found" "$(findings)" ""
+	check "hardware GRO: it comes off" cidsteer detach "$free" --force
+	is "hardware GRO: it is on again" "$(joins "$free")" on
+	message=$(cidsteer attach "$free" --mode generic 2>&1)
+	like "hardware GRO: that generic XDP turns it off is said" "$message" \
+		"; the kernel has turned off for that what this turns on again: ethtool -K $free rx-gro-hw on(;|$)"
+	is "hardware GRO: and so it is" "$(joins "$free")" off
+	check "hardware GRO: what it says to do" in_ns server ethtool -K "$free" rx-gro-hw on
+	is "hardware GRO: turns it on" "$(joins "$free")" on
+	is "hardware GRO: which status finds" "$(findings)" "$free: $on|ethtool -K $free rx-gro-hw off"
+	message=$(findings)
+	check "hardware GRO: what that says to do" eval "in_ns server ${message##*|}"
+	is "hardware GRO: helps" "$(findings)" ""
+	check "hardware GRO: it comes off again" cidsteer detach "$free" --force
+else
+	skip "this guest has no NIC whose host joins packets" "hardware GRO that is fixed" "hardware GRO"
 fi
 done_testing

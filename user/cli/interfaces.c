@@ -24,33 +24,44 @@ static void option_of(const struct attached *at, char option[NETNS_NAME + 16])
 
 /* ---- what joins packets ---------------------------------------------------------------------- */
 
-static void judge_joins(struct status *status, const struct link *link)
+static void judge_gro_list(struct status *status, const struct link *link)
 {
-	const struct joins *joins = &link->joins;
 	char action[ACTION], in[ADVICE_IN];
 
-	advice_in(link->netns, in);
-	if (joins->gro && joins->gro_list) {
-		snprintf(action, sizeof(action), "%sethtool -K %s rx-gro-list off", in, link->name);
-		findings_add(&status->findings, WORD_DEGRADED, action,
-			     "%s: rx-gro-list is on: GRO joins datagrams behind XDP, whatever "
-			     "connections they are of, and the group's program picks a worker once "
-			     "for all of them",
-			     link->name);
-	}
+	if (!link->joins.gro || !link->joins.gro_list)
+		return;
+	snprintf(action, sizeof(action), "%sethtool -K %s rx-gro-list off",
+		 advice_in(link->netns, in), link->name);
+	findings_add(&status->findings, WORD_DEGRADED, action,
+		     "%s: rx-gro-list is on: GRO joins datagrams behind XDP, whatever connections "
+		     "they are of, and the group's program picks a worker once for all of them",
+		     link->name);
+}
+
+/*
+ * The kernel turns these off for generic XDP, but anybody may turn them on again, and some are
+ * fixed. Drivers with native XDP refuse it with these, or turn them off for it, virtio-net without
+ * showing it.
+ */
+static void judge_nic_joins(struct status *status, const struct link *link)
+{
+	const struct joins *joins = &link->joins;
+	const char *what = joins->lro && joins->gro_hw ? "lro and rx-gro-hw are" :
+			   joins->lro		       ? "lro is" :
+							 "rx-gro-hw is";
+	char action[ACTION], in[ADVICE_IN];
+
 	if (!joins->lro && !joins->gro_hw)
 		return;
 	if (joins->fixed)
 		snprintf(action, sizeof(action), "it is fixed here: who runs this machine can");
 	else
-		snprintf(action, sizeof(action), "%sethtool -K %s%s%s", in, link->name,
-			 joins->lro ? " lro off" : "", joins->gro_hw ? " rx-gro-hw off" : "");
+		snprintf(action, sizeof(action), "%sethtool -K %s%s%s", advice_in(link->netns, in),
+			 link->name, joins->lro ? " lro off" : "",
+			 joins->gro_hw ? " rx-gro-hw off" : "");
 	findings_add(&status->findings, WORD_STEERING, action,
-		     "%s: %s%s%s on: what the NIC joins, XDP and the group's program decide on "
-		     "once",
-		     link->name, joins->lro ? "lro" : "",
-		     joins->lro && joins->gro_hw ? " and " : "",
-		     joins->gro_hw ? (joins->lro ? "rx-gro-hw are" : "rx-gro-hw is") : " is");
+		     "%s: %s on: what the NIC joins, XDP and the group's program decide on once",
+		     link->name, what);
 }
 
 /* ---- why it is generic ----------------------------------------------------------------------- */
@@ -67,8 +78,8 @@ static void judge_kind(struct status *status, const struct attached *at, const s
 	for (name = strtok_r(below, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest))
 		append(action, sizeof(action), "; cidsteer attach %s%s", name, option);
 	findings_add(&status->findings, WORD_STEERING, action,
-		     "%s: generic XDP, because it is a %s: what is below may have native: attach "
-		     "to, and name in the configuration, %s",
+		     "%s: generic XDP on a %s: what is below may have native: attach to, and name "
+		     "in the configuration, %s",
 		     at->name, link->kind, link->instead);
 }
 
@@ -122,6 +133,7 @@ static void judge_generic(struct status *status, const struct attached *at, cons
 	if (at->info.mode != ATTACH_GENERIC)
 		return;
 	judge_copies(status, at);
+	judge_nic_joins(status, link);
 	if (*link->instead)
 		judge_kind(status, at, link);
 	else if (link->mtu > MTU_OF_PAGE && strcmp(link->kind, "veth") && strcmp(at->name, "lo"))
@@ -232,7 +244,7 @@ void findings_of_settings(struct status *status)
 
 		if (at->info.state != ATTACH_OURS || link_read(at->netns, at->name, &link))
 			continue;
-		judge_joins(status, &link);
+		judge_gro_list(status, &link);
 		judge_generic(status, at, &link);
 		judge_queues(status, &link);
 	}
