@@ -203,6 +203,7 @@ static bool is_news(const char *line)
 		" stays as it was: ",
 		" were there before this daemon: ",
 		" to its CPU: ",
+		": workers are behind it: ",
 	};
 
 	for (size_t i = 0; i < COUNT(news); i++) {
