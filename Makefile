@@ -112,7 +112,7 @@ $(B)/h3client: $(call objs,$(wildcard examples/h3client/*.c examples/common/*.c)
 # kernel, as root; selftests/NN-*.sh are whole systems in network namespaces, as root.
 UNIT_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/*_test.c))
 PROG_TESTS := $(patsubst tests/prog/%.c,$(B)/tests/prog/%,$(wildcard tests/prog/*_test.c))
-TOOLS      := $(patsubst selftests/%.c,$(B)/selftests/%,$(wildcard selftests/*.c))
+TOOLS      := $(patsubst selftests/%.c,$(B)/selftests/%,$(filter-out selftests/xsk.c,$(wildcard selftests/*.c)))
 CRITERION  ?= --verbose=0
 
 $(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
@@ -120,6 +120,10 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(call objs,$(COMMON))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(UNIT_LIBS) -lcriterion -lpthread -o $@
 $(B)/tests/aes_test $(B)/tests/lb_test: UNIT_LIBS := -lnettle
+
+# What the example server reads off the wire.
+$(B)/obj/tests/frame_test.o: ALL_CFLAGS += -Iexamples
+$(B)/tests/frame_test: $(call objs,examples/common/frame.c examples/common/addr.c)
 
 $(B)/tests/advice_test: $(B)/obj/user/dataplane/advice.o
 
@@ -133,7 +137,8 @@ $(B)/selftests/%: $(B)/obj/selftests/%.o $(B)/libcidsteer.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(TOOL_LIBS) -lpthread -o $@
-$(B)/selftests/sums: TOOL_LIBS := -lbpf
+$(B)/selftests/sums $(B)/selftests/slots: TOOL_LIBS := -lbpf
+$(B)/selftests/worker: $(call objs,selftests/xsk.c)
 
 FAULTS := $(B)/tests/fault/faults $(B)/tests/fault/shim.so $(B)/tests/fault/client
 
@@ -147,7 +152,7 @@ $(B)/tests/fault/client: $(B)/obj/tests/fault/client.o $(B)/libcidsteer.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
-$(B)/tests/fault/faults: $(call objs,$(filter-out %/shim.c %/client.c,$(wildcard tests/fault/*.c)) $(COMMON) $(PLANE)) \
+$(B)/tests/fault/faults: $(call objs,$(filter-out %/shim.c %/client.c,$(wildcard tests/fault/*.c)) selftests/xsk.c $(COMMON) $(PLANE)) \
 		$(B)/libcidsteer.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -199,10 +204,11 @@ FUZZ_LIBS  := -lconfuse -ljansson -lpcap
 
 fuzz_text    := user/cli/frame.c user/cli/layers.c user/cli/output.c
 fuzz_capture := $(fuzz_text)
+fuzz_reply   := examples/common/frame.c examples/common/addr.c
 fuzz_config  := user/dataplane/config.c user/dataplane/netns.c
 fuzz_answer  := $(wildcard user/lib/*.c)
 fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit devices \
-	holdings generations reap loop strays targets)
+	holdings generations reap loop strays targets xsks)
 
 $(B)/fuzz/san/%.o: %.c tests/fuzz/not-guided
 	@mkdir -p $(@D)
@@ -217,6 +223,8 @@ $(B)/fuzz/cov/%.o: %.c
 # The programs read their packets wherever those lie.
 $(B)/fuzz/%/tests/fuzz/frame.o $(B)/fuzz/%/tests/fuzz/payload.o: \
 	FUZZ_HOOKS = -Itests/fuzz -Ibpf -fno-sanitize=alignment
+$(B)/fuzz/%/tests/fuzz/reply.o $(B)/fuzz/%/examples/common/frame.o $(B)/fuzz/%/examples/common/addr.o: \
+	FUZZ_HOOKS = -Iexamples
 
 define fuzz_target
 $(B)/fuzz/$(1): $$(patsubst %.c,$(B)/fuzz/san/%.o,tests/fuzz/$(1).c $(fuzz_$(1)) $(COMMON))
@@ -281,8 +289,9 @@ $(B)/bench/bench: $(call objs,$(BENCH_SRC) $(COMMON) $(PLANE)) $(B)/libcidsteer.
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PLANE_LIBS) -o $@
 
-bench: setup ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
-	+$(MAKE) --no-print-directory $(PARALLEL) $(B)/bench/bench
+bench: ## ratios against baselines of the same run, as root; writes BENCHMARKS.md (2 minutes)
+	@scripts/setup build bench
+	+$(MAKE) --no-print-directory $(PARALLEL) $(B)/bench/bench $(B)/cidsteerd
 	scripts/bench
 
 # ---- other kernels, and what needs none -------------------------------------------------------

@@ -25,22 +25,50 @@ CS_INLINE int needs_lease(const struct cs_verdict *verdict)
 	return verdict->drop || verdict->target == CS_TARGET_DEVICE;
 }
 
+/* What a service says of packets whose worker has no AF_XDP socket for them. */
+CS_INLINE int drops_without_xsk(const struct cs_verdict *verdict)
+{
+	const struct cs_service *service = cs_map_service(verdict->service);
+
+	return service && service->no_xsk == CS_POLICY_DROP;
+}
+
+/* Returns XDP_REDIRECT, or XDP_PASS, which a drop may take the place of. */
+CS_INLINE int send_to_xsk(struct xdp_md *ctx, struct cs_verdict *verdict, int *dropped, __u32 *note)
+{
+	int missing = 0, action = cs_send_to_xsk(ctx, verdict, &missing, note);
+
+	if (!missing || !drops_without_xsk(verdict))
+		return action;
+	verdict->drop = CS_C_dropped_no_xsk;
+	*dropped = lease_is_valid();
+	if (*dropped)
+		*note = 0;
+	return action;
+}
+
 SEC("xdp")
 int cs_xdp(struct xdp_md *ctx)
 {
+	int leased, dropped, action = XDP_PASS;
 	struct cs_verdict verdict;
-	int leased, dropped, action;
 	__u32 reason, drop, note = 0;
 
 	frame_verdict(ctx, &verdict);
 	leased = needs_lease(&verdict) && lease_is_valid();
 	dropped = verdict.drop && leased;
+	/* Before it is watched: here it may turn out that it is to be dropped. */
+	if (verdict.target == CS_TARGET_XSK && !dropped)
+		action = send_to_xsk(ctx, &verdict, &dropped, &note);
 	reason = dropped ? verdict.drop : verdict.reason;
 	drop = dropped ? 0 : verdict.drop;
-	/* Before it is sent: a trace has it as it came. */
+	/* Before it is sent to a device: a trace has it as it came. */
 	if (cs_is_watched(reason, drop))
 		cs_watch_xdp(ctx, reason, drop, dropped ? 0 : verdict.worker, verdict.routed);
-	action = dropped ? XDP_DROP : cs_send(ctx, &verdict, leased, &note);
+	if (dropped)
+		action = XDP_DROP;
+	else if (verdict.target != CS_TARGET_XSK)
+		action = cs_send(ctx, &verdict, leased, &note);
 	cs_count(CS_HOOK_XDP, &verdict, dropped, note);
 	return action;
 }

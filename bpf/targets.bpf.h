@@ -61,6 +61,17 @@ struct {
 	__type(value, struct cs_dev_count);
 } cs_dev_counts SEC(".maps");
 
+/*
+ * Slot -> AF_XDP socket.  Written: daemon, for its worker; the kernel, which empties the slot when
+ * the socket is closed.  Read: XDP, for such workers only.  Full: the daemon refuses the sockets.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, CS_MAX_XSKS);
+	__type(key, __u32);
+	__type(value, __u32);
+} cs_xsks SEC(".maps");
+
 static inline __attribute__((always_inline)) int send_to_cpu(const struct cs_target *target,
 							     __u32 *note)
 {
@@ -80,19 +91,26 @@ static inline __attribute__((always_inline)) int send_to_cpu(const struct cs_tar
 	return action;
 }
 
+/* Without a tag: a frame with one is another interface's. */
+static inline __attribute__((always_inline)) int is_untagged(struct xdp_md *ctx)
+{
+	const struct ethhdr *eth = (void *)(long)ctx->data;
+
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return 0;
+	return eth->h_proto == bpf_htons(ETH_P_IP) || eth->h_proto == bpf_htons(ETH_P_IPV6);
+}
+
 /*
  * Is the frame one that the other end of the device takes: without a tag, which that end has no
  * interface for, and not too large for it?  Returns 0, or what to count instead.
  */
 static inline __attribute__((always_inline)) __u32 cannot_be_sent(struct xdp_md *ctx, __u32 ifindex)
 {
-	const struct ethhdr *eth = (void *)(long)ctx->data;
 	__u32 l3_bytes = bpf_xdp_get_buff_len(ctx) - ETH_HLEN;
 	long fits;
 
-	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
-		return CS_C_not_to_device;
-	if (eth->h_proto != bpf_htons(ETH_P_IP) && eth->h_proto != bpf_htons(ETH_P_IPV6))
+	if (!is_untagged(ctx))
 		return CS_C_not_to_device;
 	/* Told the length: by itself the helper looks at the first buffer only. */
 	fits = bpf_check_mtu(ctx, ifindex, &l3_bytes, 0, 0);
@@ -124,6 +142,55 @@ send_to_device(struct xdp_md *ctx, const struct cs_target *target, __u32 *note)
 	count = bpf_map_lookup_elem(&cs_dev_counts, &slot);
 	if (count)
 		count->sent++;
+	return XDP_REDIRECT;
+}
+
+/* Slot of the worker's socket for where the packet came in, or CS_MAX_XSKS.  Each word of the
+ * target is read once: the daemon may be writing it.
+ */
+static inline __attribute__((always_inline)) __u32 find_xsk(struct xdp_md *ctx,
+							    const struct cs_target *target)
+{
+	__u32 ifindex = ctx->ingress_ifindex, queue = ctx->rx_queue_index;
+
+	for (int i = 0; i < CS_MAX_WORKER_NICS; i++) {
+		union {
+			__u64 word;
+			struct cs_nic nic;
+		} at = { .word = *(const volatile __u64 *)&target->nic[i] };
+
+		if (at.nic.ifindex != ifindex)
+			continue;
+		if (queue - at.nic.queue > at.nic.queues)
+			return CS_MAX_XSKS;
+		return at.nic.first + queue - at.nic.queue;
+	}
+	return CS_MAX_XSKS;
+}
+
+/*
+ * cs_send_to_xsk - the frame as it came, to the worker's AF_XDP socket
+ * @missing:	set if there is no such socket (any more): the service says what becomes of it
+ *
+ * An empty slot is one whose socket was closed: the kernel says so, therefore no lease is needed.
+ * A frame of several buffers is not for every socket, and before Linux 6.6 for none.
+ */
+static inline __attribute__((always_inline)) int
+cs_send_to_xsk(struct xdp_md *ctx, const struct cs_verdict *verdict, int *missing, __u32 *note)
+{
+	const struct cs_target *target;
+	__u32 id = verdict->worker, slot;
+
+	*note = CS_C_not_to_xsk;
+	if (!is_untagged(ctx) || bpf_xdp_get_buff_len(ctx) != ctx->data_end - ctx->data)
+		return XDP_PASS;
+	target = bpf_map_lookup_elem(&cs_targets, &id);
+	slot = target ? find_xsk(ctx, target) : CS_MAX_XSKS;
+	if (bpf_redirect_map(&cs_xsks, slot, XDP_PASS) != XDP_REDIRECT) {
+		*missing = 1;
+		return XDP_PASS;
+	}
+	*note = CS_C_to_xsk;
 	return XDP_REDIRECT;
 }
 

@@ -151,7 +151,7 @@ kill -9 "$child"
 start_worker a $listen
 ask a issue 0303030303030303 >/dev/null
 is "in a child each call says -ECHILD" "$(ask a fork)" \
-	"issue=ECHILD provisional=ECHILD retire=ECHILD stray=ECHILD path=ECHILD drain=ECHILD dispatch=ECHILD closed"
+	"issue=ECHILD provisional=ECHILD retire=ECHILD stray=ECHILD path=ECHILD drain=ECHILD xsks=ECHILD dispatch=ECHILD closed"
 reset a
 send - --to 127.0.0.1:443 --count 9 0303030303030303 >/dev/null
 arrived 9 a

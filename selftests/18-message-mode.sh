@@ -69,7 +69,7 @@ stop_worker f
 is "a full table is -ENOSPC" "$(ask a fill 3000 | sed 's/issued [0-9]* refused [1-9][0-9]*/refused/')" refused
 is "drain" "$(ask b drain) $(cidsteer workers | awk '$1 == 2 { print $5 }')" "ok draining"
 is "in a child each call says -ECHILD" "$(ask a fork)" \
-	"issue=ECHILD provisional=ECHILD retire=ECHILD stray=ECHILD path=ECHILD drain=ECHILD dispatch=ECHILD closed"
+	"issue=ECHILD provisional=ECHILD retire=ECHILD stray=ECHILD path=ECHILD drain=ECHILD xsks=ECHILD dispatch=ECHILD closed"
 stop_worker a
 stop_worker b
 wait_for eval '[ "$(cidsteer workers | wc -l)" = 2 ]'

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # XDP sends a worker's packets through a veth into the network namespace that the worker is in.
 #
 #   client                    server                    box
@@ -199,7 +200,7 @@ is "its veth has the address, of two" "$(behind a)" b0
 ip -n server link del d0
 ip -n lonely link del d2
 id_a=$(cids a)
-like "workers says so" "$(cidsteer workers)" " +- +b0$"
+like "workers says so" "$(cidsteer workers)" " +- +b0 +-$"
 is "and status" "$(devices) $(slots)" "b0:1:0 1"
 
 # ---- sent -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # How interfaces are set up wrong: what attach and status say, and that doing what they say helps.
 #
 #   client                    server                    box

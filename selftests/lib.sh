@@ -222,10 +222,14 @@ exec_in_ns()
 	exec nsenter --net="/run/netns/$name" -- "$@"
 }
 
-# veth NS1 DEV1 NS2 DEV2: a cable between two namespaces.
+# veth NS1 DEV1 NS2 DEV2: a cable between two namespaces.  $VETH_QUEUES: queues of each end, if not the
+# kernel's default.
 veth()
 {
-	ip link add "$2" netns "$1" type veth peer name "$4" netns "$3" &&
+	local queues=()
+
+	[ -z "${VETH_QUEUES:-}" ] || queues=(numrxqueues "$VETH_QUEUES" numtxqueues "$VETH_QUEUES")
+	ip link add "$2" netns "$1" "${queues[@]}" type veth peer name "$4" netns "$3" "${queues[@]}" &&
 		ip -n "$1" link set "$2" up && ip -n "$3" link set "$4" up ||
 		bail "veth $2 - $4"
 }
@@ -498,7 +502,9 @@ forget_worker()
 }
 
 # count NAME [WORD]: packets that a worker's sockets got since it was reset.  WORD packets
-# (default), own (their DCID is issued by this worker), foreign (by none or another).
+# (default), own (their DCID is issued by this worker), foreign (by none or another), xsk and udp (its
+# AF_XDP sockets, its UDP sockets), odd (frames that it should not have got), xsks (of each AF_XDP
+# socket).
 count()
 {
 	ask "$1" count | tr ' ' '\n' | sed -n "s/^${2:-packets}=//p"

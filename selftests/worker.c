@@ -3,7 +3,8 @@
  * worker: a server without QUIC.  It binds SO_REUSEPORT sockets, registers them through
  * libcidsteer, and does what its standard input says, a command a line, each answered with one
  * line: "ok", the name of an errno, or what is asked for.  It counts the packets of its sockets;
- * with --gro the datagrams of a train, each for itself.
+ * with --gro the datagrams of a train, each for itself.  Frames of its AF_XDP sockets (xsk.h) are
+ * packets, too, and counted as odd if they are not whole or not for a port of --listen.
  *
  *   worker --service NAME --listen ADDR:PORT... [--control PATH] [--handles N] [--generation N]
  *          [--cpu N|own] [--user NAME] [--v6only] [--gro] [--unsteered] [--serve]
@@ -11,13 +12,19 @@
  * First it says "ready ID..." with the worker id of each handle, or "refused ERRNO LINE".
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -27,6 +34,7 @@
 
 #include "cidsteer/cidsteer.h"
 #include "tool.h"
+#include "xsk.h"
 
 #ifndef UDP_GRO
 #define UDP_GRO 104
@@ -51,8 +59,11 @@ struct member {
 	struct cidsteer *handle;
 	int socket[MAX_LISTENERS];
 	struct set issued;
-	bool lost; /* cidsteer_dispatch() said that the daemon went away */
-	unsigned long packets[MAX_LISTENERS], own, foreign, bytes, trains;
+	bool lost;	       /* cidsteer_dispatch() said that the daemon went away */
+	unsigned long no_xsks; /* it said CIDSTEER_NO_XSKS */
+	struct xsk xsk[CIDSTEER_XSKS_MAX];
+	unsigned int xsks;
+	unsigned long packets[MAX_LISTENERS], own, foreign, bytes, trains, frames, odd;
 	unsigned long bulk_errors;
 };
 
@@ -188,13 +199,12 @@ static void bind_all(void)
 	}
 }
 
-static void count_packet(struct member *at, unsigned int i, const uint8_t *byte, size_t len)
+static void count_packet(struct member *at, const uint8_t *byte, size_t len)
 {
 	size_t start = len && byte[0] & 0x80 ? 6 : 1;
 	size_t cid_len = start == 1 ? (at->handle ? cidsteer_cid_length(at->handle) : 0) :
 				      (len > 5 ? byte[5] : 0);
 
-	at->packets[i]++;
 	at->bytes += len;
 	if (cid_len && cid_len <= CIDSTEER_CID_MAX && start + cid_len <= len &&
 	    set_has(&at->issued, byte + start, cid_len))
@@ -237,20 +247,81 @@ static bool receive_one(struct member *at, unsigned int i)
 		return errno == ECONNREFUSED;
 	segment = segment_size(&msg);
 	if (!segment) {
-		count_packet(at, i, byte, len);
+		at->packets[i]++;
+		count_packet(at, byte, len);
 		return true;
 	}
 	at->trains++;
-	for (size_t from = 0; from < (size_t)len; from += segment)
-		count_packet(at, i, byte + from, segment < len - from ? segment : len - from);
+	for (size_t from = 0; from < (size_t)len; from += segment) {
+		at->packets[i]++;
+		count_packet(at, byte + from, segment < len - from ? segment : len - from);
+	}
 	return true;
+}
+
+static bool is_listened_to(uint8_t family, uint16_t port)
+{
+	for (unsigned int i = 0; i < options.listeners; i++) {
+		const struct address *address = &options.listen[i];
+
+		/* At the same place in both families; [::] takes IPv4, too. */
+		if (address->in.sin_port == port &&
+		    (address->any.sa_family == family || address->any.sa_family == AF_INET6))
+			return true;
+	}
+	return false;
+}
+
+/* Bytes before UDP's header; 0: it is no UDP in IP without anything between. */
+static size_t find_udp(const uint8_t *frame, size_t len, uint8_t *family, size_t *ip_bytes)
+{
+	const struct ip6_hdr *ip6 = (const void *)(frame + ETH_HLEN);
+	const struct iphdr *ip = (const void *)(frame + ETH_HLEN);
+	uint16_t type = len > ETH_HLEN ? frame[12] << 8 | frame[13] : 0;
+
+	if (type == ETHERTYPE_IP && len >= ETH_HLEN + sizeof(*ip) && ip->protocol == IPPROTO_UDP) {
+		*family = AF_INET;
+		*ip_bytes = ntohs(ip->tot_len);
+		return ETH_HLEN + 4 * ip->ihl;
+	}
+	if (type == ETHERTYPE_IPV6 && len >= ETH_HLEN + sizeof(*ip6) &&
+	    ip6->ip6_nxt == IPPROTO_UDP) {
+		*family = AF_INET6;
+		*ip_bytes = sizeof(*ip6) + ntohs(ip6->ip6_plen);
+		return ETH_HLEN + sizeof(*ip6);
+	}
+	return 0;
+}
+
+static void count_frame(struct member *at, const uint8_t *frame, size_t len)
+{
+	const struct udphdr *udp;
+	size_t ip_bytes = 0, start;
+	uint8_t family = 0;
+
+	start = find_udp(frame, len, &family, &ip_bytes);
+	udp = (const void *)(frame + start);
+	at->frames++;
+	if (!start || start + sizeof(*udp) > len || ETH_HLEN + ip_bytes != len ||
+	    start + ntohs(udp->len) != len || !is_listened_to(family, udp->dest)) {
+		at->odd++;
+		return;
+	}
+	count_packet(at, (const uint8_t *)(udp + 1), len - start - sizeof(*udp));
 }
 
 static void receive_all(struct member *at)
 {
+	const uint8_t *frame;
+	size_t len;
+
 	for (unsigned int i = 0; i < options.listeners; i++) {
 		while (at->socket[i] >= 0 && receive_one(at, i))
 			;
+	}
+	for (unsigned int i = 0; i < at->xsks; i++) {
+		while ((frame = xsk_next(&at->xsk[i], &len)))
+			count_frame(at, frame, len);
 	}
 }
 
@@ -420,19 +491,24 @@ static void do_threads(const char *argument)
 	printf("threads %u each %lu errors %lu\n", options.handles, bulk_count, errors);
 }
 
-/* count: of the handle's sockets in the order of --listen, and together. */
+/* count: of the handle's sockets together; in the order of --listen; in that of `xsk`. */
 static void do_count(const char *argument)
 {
-	unsigned long packets = 0;
+	unsigned long udp = 0;
 
 	(void)argument;
 	receive_all(current);
 	for (unsigned int i = 0; i < options.listeners; i++)
-		packets += current->packets[i];
-	printf("packets=%lu own=%lu foreign=%lu bytes=%lu trains=%lu sockets=", packets,
-	       current->own, current->foreign, current->bytes, current->trains);
+		udp += current->packets[i];
+	printf("packets=%lu own=%lu foreign=%lu bytes=%lu trains=%lu udp=%lu xsk=%lu odd=%lu "
+	       "sockets=",
+	       udp + current->frames, current->own, current->foreign, current->bytes,
+	       current->trains, udp, current->frames, current->odd);
 	for (unsigned int i = 0; i < options.listeners; i++)
 		printf("%s%lu", i ? "," : "", current->packets[i]);
+	printf(" xsks=");
+	for (unsigned int i = 0; i < current->xsks; i++)
+		printf("%s%lu", i ? "," : "", current->xsk[i].frames);
 	puts("");
 }
 
@@ -444,7 +520,9 @@ static void do_reset(const char *argument)
 
 		receive_all(at);
 		memset(at->packets, 0, sizeof(at->packets));
-		at->own = at->foreign = at->bytes = at->trains = 0;
+		at->own = at->foreign = at->bytes = at->trains = at->frames = at->odd = 0;
+		for (unsigned int i = 0; i < at->xsks; i++)
+			at->xsk[i].frames = 0;
 	}
 	puts("ok");
 }
@@ -491,9 +569,10 @@ static void do_state(const char *argument)
 
 	(void)argument;
 	poll(&fd, 1, 0);
-	printf("id=%u cid_length=%zu notes=%u readable=%d lost=%d\n",
+	printf("id=%u cid_length=%zu notes=%u readable=%d no_xsks=%lu lost=%d\n",
 	       cidsteer_worker_id(current->handle), cidsteer_cid_length(current->handle),
-	       cidsteer_notes(current->handle), fd.revents & POLLIN, current->lost);
+	       cidsteer_notes(current->handle), fd.revents & POLLIN, current->no_xsks,
+	       current->lost);
 }
 
 /* close: the handle, not its sockets. */
@@ -527,6 +606,175 @@ static void do_close_sockets(const char *argument)
 	puts("ok");
 }
 
+/* ---- AF_XDP sockets ---- */
+
+static int set_xsks(const struct cidsteer_xsk *xsks, size_t count)
+{
+	int err = cidsteer_set_xsks(current->handle, xsks, count);
+
+	if (err)
+		printf("xsk %s %s\n", result(err), cidsteer_error(current->handle));
+	else
+		puts("xsk 0");
+	return err;
+}
+
+/* All that it has, and those that it says it has. */
+static int set_all_xsks(const struct cidsteer_xsk *more, size_t count)
+{
+	struct cidsteer_xsk set[2 * CIDSTEER_XSKS_MAX + 1];
+
+	for (unsigned int i = 0; i < current->xsks; i++)
+		set[i] = (struct cidsteer_xsk){ current->xsk[i].fd, current->xsk[i].ifindex,
+						current->xsk[i].queue };
+	if (count)
+		memcpy(set + current->xsks, more, count * sizeof(*more));
+	return set_xsks(set, current->xsks + count);
+}
+
+static struct xsk *find_xsk(struct member *at, uint32_t ifindex, uint32_t queue)
+{
+	for (unsigned int i = 0; i < at->xsks; i++) {
+		if (at->xsk[i].ifindex == ifindex && at->xsk[i].queue == queue)
+			return &at->xsk[i];
+	}
+	return NULL;
+}
+
+/* Of any handle: one that has the queue's UMEM. */
+static const struct xsk *find_other(uint32_t ifindex, uint32_t queue)
+{
+	const struct xsk *found = NULL;
+
+	for (unsigned int h = 0; h < options.handles && !found; h++)
+		found = find_xsk(&member[h], ifindex, queue);
+	return found;
+}
+
+static int open_xsks(const char *name, const char *queues)
+{
+	unsigned int ifindex = if_nametoindex(name), queue;
+	int read, err = 0;
+
+	for (; !err && sscanf(queues, "%u%n", &queue, &read) == 1; queues += read) {
+		if (current->xsks == CIDSTEER_XSKS_MAX)
+			return -ENOSPC;
+		err = xsk_open(&current->xsk[current->xsks], ifindex, queue,
+			       find_other(ifindex, queue));
+		if (!err)
+			current->xsks++;
+	}
+	return err;
+}
+
+static void close_xsks(unsigned int but)
+{
+	while (current->xsks > but)
+		xsk_close(&current->xsk[--current->xsks]);
+}
+
+/* xsk [IFACE QUEUE...]: opens a socket for each, and sets all that it has; refused, it closes them.
+ */
+static void do_xsk(const char *argument)
+{
+	unsigned int had = current->xsks;
+	char name[IFNAMSIZ] = "";
+	int read = 0, err = 0;
+
+	if (sscanf(argument, "%15s%n", name, &read) == 1)
+		err = open_xsks(name, argument + read);
+	if (err)
+		printf("no socket: %s\n", result(err));
+	else
+		err = set_all_xsks(NULL, 0);
+	if (err && err != -ENOTCONN)
+		close_xsks(had);
+}
+
+/* no-xsk: sets none, and keeps them. */
+static void do_no_xsk(const char *argument)
+{
+	(void)argument;
+	set_xsks(NULL, 0);
+}
+
+/* close-xsk IFACE QUEUE: without telling.  The number of an interface that is gone. */
+static void do_close_xsk(const char *argument)
+{
+	char name[IFNAMSIZ] = "";
+	struct xsk *xsk = NULL;
+	unsigned int queue;
+
+	if (sscanf(argument, "%15s %u", name, &queue) == 2)
+		xsk = find_xsk(current, if_nametoindex(name) ?: strtoul(name, NULL, 10), queue);
+	if (!xsk) {
+		puts("no such socket");
+		return;
+	}
+	xsk_close(xsk);
+	current->xsks--;
+	memmove(xsk, xsk + 1, (current->xsk + current->xsks - xsk) * sizeof(*xsk));
+	puts("ok");
+}
+
+/* In a network namespace that nobody else is in. */
+static int open_elsewhere(void)
+{
+	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+
+	if (here < 0 || unshare(CLONE_NEWNET))
+		err(1, "a network namespace");
+	fd = xsk_open_flawed(XSK_BARE, 0, 0);
+	if (setns(here, CLONE_NEWNET))
+		err(1, "setns");
+	close(here);
+	return fd;
+}
+
+static int open_what(const char *kind, uint32_t ifindex, uint32_t queue)
+{
+	if (!strcmp(kind, "bare"))
+		return xsk_open_flawed(XSK_BARE, ifindex, queue);
+	if (!strcmp(kind, "unbound"))
+		return xsk_open_flawed(XSK_UNBOUND, ifindex, queue);
+	if (!strcmp(kind, "tx-only"))
+		return xsk_open_flawed(XSK_TX_ONLY, ifindex, queue);
+	if (!strcmp(kind, "elsewhere"))
+		return open_elsewhere();
+	if (!strcmp(kind, "closed"))
+		return -1;
+	if (!strcmp(kind, "had") && current->xsks)
+		return dup(current->xsk[0].fd);
+	return dup(!strcmp(kind, "udp") ? current->socket[0] : STDIN_FILENO);
+}
+
+/*
+ * claim KIND IFINDEX:QUEUE...: sets all that it has and these, which are bare, unbound, tx-only or
+ * elsewhere (AF_XDP sockets that are no good), had (copies of its first), udp or pipe.  Then they
+ * are closed.
+ */
+static void do_claim(const char *argument)
+{
+	struct cidsteer_xsk more[CIDSTEER_XSKS_MAX + 1];
+	size_t count = 0;
+	char kind[16];
+	int read = 0;
+
+	if (sscanf(argument, "%15s%n", kind, &read) != 1)
+		return;
+	for (; count < CIDSTEER_XSKS_MAX + 1; count++) {
+		struct cidsteer_xsk *xsk = &more[count];
+
+		argument += read;
+		if (sscanf(argument, "%u:%u%n", &xsk->ifindex, &xsk->queue, &read) != 2)
+			break;
+		xsk->fd = open_what(kind, xsk->ifindex, xsk->queue);
+	}
+	set_all_xsks(more, count);
+	while (count)
+		close(more[--count].fd);
+}
+
 /* fork: what the calls say in a child, which then closes its copy of the handle. */
 static void do_fork(const char *argument)
 {
@@ -546,6 +794,7 @@ static void do_fork(const char *argument)
 		printf("stray=%s ", result(cidsteer_report_stray(handle, cid, len)));
 		printf("path=%s ", result(cidsteer_report_path_change(handle)));
 		printf("drain=%s ", result(cidsteer_drain(handle)));
+		printf("xsks=%s ", result(cidsteer_set_xsks(handle, NULL, 0)));
 		printf("dispatch=%s ", result(cidsteer_dispatch(handle)));
 		cidsteer_close(handle);
 		puts("closed");
@@ -674,6 +923,8 @@ static const struct {
 	{ "open", do_open },	   { "close-sockets", do_close_sockets },
 	{ "fork", do_fork },	   { "hold", do_hold },
 	{ "who", do_who },	   { "intrude", do_intrude },
+	{ "xsk", do_xsk },	   { "close-xsk", do_close_xsk },
+	{ "no-xsk", do_no_xsk },   { "claim", do_claim },
 	{ "quit", do_quit },
 };
 
@@ -695,8 +946,10 @@ static void obey(char *line)
 static void dispatch(struct member *at)
 {
 	struct cidsteer_state state = { .size = sizeof(state) };
+	int said = cidsteer_dispatch(at->handle);
 
-	if (cidsteer_dispatch(at->handle) == -ENOTCONN)
+	at->no_xsks += said == CIDSTEER_NO_XSKS;
+	if (said == -ENOTCONN)
 		at->lost = true;
 	else if (!cidsteer_get_state(at->handle, &state) && state.connected)
 		at->lost = false;
@@ -709,13 +962,17 @@ static nfds_t add_sockets(struct pollfd *fds, nfds_t count)
 		for (unsigned int i = 0; i < options.listeners; i++)
 			fds[count++] = (struct pollfd){ .fd = member[h].socket[i],
 							.events = POLLIN };
+		for (unsigned int i = 0; i < member[h].xsks; i++)
+			fds[count++] = (struct pollfd){ .fd = member[h].xsk[i].fd,
+							.events = POLLIN };
 	}
 	return count;
 }
 
 static void wait_and_serve(void)
 {
-	static struct pollfd fds[1 + MAX_HANDLES + MAX_HANDLES * MAX_LISTENERS];
+	static struct pollfd
+		fds[1 + MAX_HANDLES + MAX_HANDLES * (MAX_LISTENERS + CIDSTEER_XSKS_MAX)];
 	char line[4096];
 
 	fds[0] = (struct pollfd){ .fd = 0, .events = POLLIN };

@@ -98,6 +98,52 @@ struct cidsteer_options {
 int cidsteer_open(struct cidsteer **handle, const char *service, const int *sockets, size_t count,
 		  const struct cidsteer_options *options);
 
+/* An AF_XDP socket, and where it is bound. */
+struct cidsteer_xsk {
+	int fd;
+	uint32_t ifindex; /* of the interface, in the network namespace of the service */
+	uint32_t queue;	  /* of that interface */
+};
+
+/* That one worker may have: sockets, and interfaces on which it has them. */
+#define CIDSTEER_XSKS_MAX 128
+#define CIDSTEER_XSK_INTERFACES_MAX 4
+
+/*
+ * cidsteer_set_xsks - have this worker's packets delivered to AF_XDP sockets
+ * @xsks, @count:	all that the worker has from now on; none: its packets go to its UDP sockets
+ *			again.  Each is bound, has an RX ring, and is in the network namespace of
+ *			the service.  They stay the caller's, as the UDP sockets do.
+ *
+ * A packet goes to the socket of the queue that it came in on, as the frame that it is: from the
+ * Ethernet header on.  What comes in on a queue without one, or over another interface, goes to
+ * the UDP sockets, or is dropped if the service says no_xsk = "drop".  What has a VLAN tag, is in
+ * several buffers or in IP fragments, or comes in where no XDP program is attached, goes to the
+ * UDP sockets: so a worker reads both.  All else (ARP, neighbour discovery, ICMP, other ports) goes
+ * to the stack.  Connection IDs are issued and retired as ever.
+ *
+ * A UDP checksum that the sender left to its interface, as those of a veth do, is missing in the
+ * frame.  Sockets that share a queue are of one process, and share its UMEM.  A socket that is
+ * closed, or whose interface is gone, is nobody's: there is no need to say so.  The library passes
+ * the others again when it connects again, by their numbers, if they are the same sockets.
+ *
+ * Returns 0, or
+ *   -EINVAL     a descriptor is no AF_XDP socket, or the socket is not bound, has no RX ring, or is
+ *               in another network namespace than the service; its interface is down or gone; there
+ *               is no such interface; two are for one queue; @count, the number of interfaces, or a
+ *               queue is too large; the worker is behind a device
+ *   -ENOSPC     the daemon has no slots left
+ *   -EMFILE     the daemon has no descriptors left
+ *   -ESTALE     the worker was expelled
+ *   -ENOTCONN   no daemon is there: it will be asked when one is
+ *   -ECHILD, -ETIMEDOUT as for cidsteer_issue()
+ *
+ * With an error but -ENOTCONN and -ETIMEDOUT the worker has the sockets that it had, and
+ * cidsteer_error() says why.  Whether a socket is bound to what @xsks says is not looked at: where
+ * it is not, the kernel drops the packets.
+ */
+int cidsteer_set_xsks(struct cidsteer *handle, const struct cidsteer_xsk *xsks, size_t count);
+
 /*
  * cidsteer_issue - make a connection ID of this worker routable
  * @cid, @len:	the bytes that a peer will send as DCID; @len is cidsteer_cid_length(), because a
@@ -215,6 +261,8 @@ int cidsteer_fd(const struct cidsteer *handle);
  *   CIDSTEER_REISSUE  issue every ID that is alive again, provisional ones as such: the worker is
  *              new to the daemon, or IDs could not be issued meanwhile.  -EEXIST then says that
  *              the ID is routed already
+ *   CIDSTEER_NO_XSKS  the daemon did not take the sockets of an earlier cidsteer_set_xsks():
+ *              cidsteer_error() says why.  The packets go to the UDP sockets
  *   -ENOTCONN  the daemon has just gone away: no emergency, packets go on being routed and, in a
  *              service with a shared table, issue and retire go on
  *   -ESTALE    this worker has just been declared dead (CIDSTEER_EXPELLED): close, and open again
@@ -223,6 +271,7 @@ int cidsteer_fd(const struct cidsteer *handle);
 int cidsteer_dispatch(struct cidsteer *handle);
 
 #define CIDSTEER_REISSUE 1
+#define CIDSTEER_NO_XSKS 2
 
 /* What the daemon last said of this worker. */
 struct cidsteer_state {
@@ -252,7 +301,10 @@ enum {
  */
 int cidsteer_get_state(const struct cidsteer *handle, struct cidsteer_state *state);
 
-/* Why the last attempt to connect failed, one English line; "" if it did not. */
+/*
+ * Why the last attempt to connect, or the last cidsteer_set_xsks(), failed, one English line; "" if
+ * it did not.
+ */
 const char *cidsteer_error(const struct cidsteer *handle);
 
 /*

@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 6
+#define CS_LAYOUT 7
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 257   /* ids 1..256; 0 is "no service": the configuration is refused */
@@ -26,6 +26,10 @@
 #define CS_MAX_PREFIXES 4096	    /* local prefixes: those too many are not local */
 #define CS_MAX_CPUS 512		    /* of cs_cpus: packets are not moved to a CPU above */
 #define CS_MAX_DEVICES 1024	    /* of cs_devs: registering behind one more is refused */
+#define CS_MAX_XSKS 16384	    /* slots of cs_xsks: sockets that find none are refused */
+#define CS_MAX_WORKER_XSKS 128	    /* AF_XDP sockets of one worker: more are refused */
+#define CS_MAX_WORKER_NICS 4	    /* interfaces on which it has them: more are refused */
+#define CS_MAX_QUEUES 256	    /* of an interface: sockets of a queue above are refused */
 #define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
 #define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
 #define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
@@ -142,7 +146,8 @@ struct cs_service {
 	__u8 malformed;	    /* CS_POLICY_* */
 	__u8 not_quic;	    /* CS_POLICY_* */
 	__u8 small_initial; /* CS_POLICY_DROP, or CS_POLICY_HASH: only counted */
-	__u32 pad;	    /* must be zero */
+	__u8 no_xsk;	    /* CS_POLICY_PASS: to the stack; or CS_POLICY_DROP */
+	__u8 pad[3];	    /* must be zero */
 };
 _Static_assert(sizeof(struct cs_service) == 56, "map value layout");
 
@@ -172,6 +177,7 @@ _Static_assert(sizeof(struct cs_bucket) == 64, "map value layout");
 #define CS_TARGET_SOCKET 0 /* to the stack, where they are */
 #define CS_TARGET_CPU 1	   /* to the stack on the worker's CPU */
 #define CS_TARGET_DEVICE 2 /* through a veth, to the stack of the worker's namespace */
+#define CS_TARGET_XSK 3	   /* to its AF_XDP socket of the queue that the packet came in on */
 
 /* Value of cs_workers: who owns a connection, and where its packets go. */
 struct cs_worker {
@@ -189,14 +195,28 @@ struct cs_worker {
 };
 _Static_assert(sizeof(struct cs_worker) == 32, "map value layout");
 
+/*
+ * AF_XDP sockets of a worker on one interface: those of the queues @queue to @queue + @queues - 1
+ * are in as many slots of cs_xsks, from @first on.  A queue without a socket has an empty slot.
+ * 8 bytes, aligned: read and written as one word.
+ */
+struct cs_nic {
+	__u32 ifindex; /* 0: none */
+	__u16 first;
+	__u8 queue;
+	__u8 queues; /* and 1: 0 is one queue, 255 are 256 */
+};
+_Static_assert(sizeof(struct cs_nic) == 8, "map value layout");
+
 /* Value of cs_targets: what CS_TARGET_* needs to know beside it. */
 struct cs_target {
-	__u32 index;   /* the CPU, or the slot of cs_devs */
-	__u32 ifindex; /* of the device in that slot; 0: it is a CPU */
-	__u8 mac[6];   /* at the other end of that device */
-	__u16 pad;     /* must be zero */
+	__u32 index;			       /* the CPU, or the slot of cs_devs */
+	__u32 ifindex;			       /* of the device in that slot; 0: it is none */
+	__u8 mac[6];			       /* at the other end of that device */
+	__u16 pad;			       /* must be zero */
+	struct cs_nic nic[CS_MAX_WORKER_NICS]; /* those in use come first */
 };
-_Static_assert(sizeof(struct cs_target) == 16, "map value layout");
+_Static_assert(sizeof(struct cs_target) == 48, "map value layout");
 
 /* Value of cs_cpu_counts, by the CPU that is sent to; sent - arrived were dropped, or are on
  * their way.

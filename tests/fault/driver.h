@@ -151,7 +151,7 @@ struct puppet {
 	pid_t pid;
 	int link;
 	unsigned int id; /* as a worker */
-	char text[256];	 /* what cidsteer_open() said */
+	char text[256];	 /* what cidsteer_open() said, or cidsteer_set_xsks() */
 	__u8 cid[8];
 	const char *service;
 };
@@ -165,6 +165,7 @@ int puppet_open(struct puppet *puppet);
 int puppet_open_early(struct puppet *puppet); /* without a daemon */
 int puppet_connect(struct puppet *puppet);    /* which was opened early: until it is admitted */
 int puppet_issue(struct puppet *puppet);      /* puppet->cid, which nobody had before */
+int puppet_xsks(struct puppet *puppet, bool none); /* sets its AF_XDP socket, or none */
 void puppet_end(struct puppet *puppet);
 
 /* Packets with its connection ID, from several ports: it gets each. */
@@ -210,6 +211,10 @@ unsigned int look_up(const char *service, const __u8 cid[8]);
 
 /* State of a worker as cs_workers has it. */
 unsigned int look_state(unsigned int id);
+/* CS_TARGET_* of a worker. */
+unsigned int look_target(unsigned int id);
+/* Slots of cs_xsks that have a socket. */
+unsigned int look_xsks(void);
 /* Workers of a process that are there, dead ones too. */
 unsigned int look_workers_of(pid_t pid);
 /* Are the same slots of cs_sockets taken as there? */

@@ -398,6 +398,33 @@ unsigned int look_state(unsigned int id)
 	return worker.state;
 }
 
+unsigned int look_target(unsigned int id)
+{
+	_cleanup_plane_ struct plane plane;
+	struct cs_worker worker = {};
+
+	open_plane(&plane);
+	bpf_map_lookup_elem(plane.map[PLANE_WORKERS], &id, &worker);
+	return worker.target;
+}
+
+/* The kernel does not tell, but refuses to put another socket there. */
+unsigned int look_xsks(void)
+{
+	_cleanup_fd_ int xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	_cleanup_plane_ struct plane plane;
+	unsigned int count = 0;
+
+	open_plane(&plane);
+	for (__u32 slot = 0; slot < CS_MAX_XSKS; slot++) {
+		if (!bpf_map_update_elem(plane.map[PLANE_XSKS], &slot, &xsk, BPF_NOEXIST))
+			bpf_map_delete_elem(plane.map[PLANE_XSKS], &slot);
+		else
+			count += errno == EEXIST;
+	}
+	return count;
+}
+
 unsigned int look_workers_of(pid_t pid)
 {
 	_cleanup_free_ struct cs_worker *workers = calloc(CS_MAX_WORKERS, sizeof(*workers));

@@ -367,6 +367,77 @@ static void run_leave_told(uint32_t fail_at)
 	leave_one(fail_at, "told");
 }
 
+/* What could not be emptied has a socket that no target leads to, until it is closed. */
+static void check_xsks(const struct puppet *puppet, bool has, uint32_t fail_at)
+{
+	unsigned int target = look_target(puppet->id), slots = look_xsks();
+
+	if ((target == CS_TARGET_XSK) != has || slots < has ||
+	    slots > (unsigned int)has + (fail_at != 0))
+		complain("it has %s socket: target %u, %u slots", has ? "a" : "no", target, slots);
+}
+
+/*
+ * A worker of h3, whose packets are moved to a CPU, sets an AF_XDP socket, the same again, or none:
+ * it has what it had, or what it wants.  Back to a CPU it gets when one is to be had.
+ */
+static void set_xsks(uint32_t fail_at, bool had, bool none)
+{
+	bool has = had;
+	struct puppet puppet;
+	unsigned int errors;
+	int err;
+
+	open_puppet(&puppet, "h3");
+	if (had && puppet_xsks(&puppet, false))
+		give_up("AF_XDP: %s", puppet.text);
+	log_clear();
+	daemon_settle(&daemon_program);
+	fault_arm(fail_at);
+	err = puppet_xsks(&puppet, none);
+	daemon_settle(&daemon_program);
+	fault_disarm();
+	note_case();
+	errors = log_errors();
+	if (err ? errors != 1 : errors)
+		complain("the worker got %s and the daemon said %u lines of errors",
+			 err ? strerror(-err) : "what it wants", errors);
+	if (err && err != -ENOTCONN && !puppet.text[0])
+		complain("the worker was not told why");
+	if (!err)
+		has = !none;
+	if (err == -ENOTCONN)
+		goto gone; /* reading or answering failed, and that is how a worker leaves */
+	check_xsks(&puppet, has, fail_at);
+	puppet_gets_packets(&puppet);
+	err = puppet_xsks(&puppet, none);
+	if (err)
+		complain("then it cannot set them: %s: %s", strerror(-err), puppet.text);
+	check_xsks(&puppet, !none, fail_at);
+gone:
+	puppet_end(&puppet);
+	if (!eventually(!look_workers_of(puppet.pid)))
+		complain("worker %u was not reaped", puppet.id);
+	if (!eventually(!look_xsks()))
+		complain("%u slots have a socket", look_xsks());
+	check_daemon(fail_at, "h3");
+}
+
+static void run_xsks(uint32_t fail_at)
+{
+	set_xsks(fail_at, false, false);
+}
+
+static void run_xsks_again(uint32_t fail_at)
+{
+	set_xsks(fail_at, true, false);
+}
+
+static void run_xsks_none(uint32_t fail_at)
+{
+	set_xsks(fail_at, true, true);
+}
+
 /* Its ring is held, for others may come: whatever fails, it is steered in the end. */
 static void run_hold(uint32_t fail_at)
 {
@@ -630,6 +701,12 @@ const struct phase phases[] = {
 	{ "leave", "cidsteerd buries a worker", prepare_daemon, run_leave },
 	{ "leave-told", "cidsteerd buries a worker that does not share the table", prepare_daemon,
 	  run_leave_told },
+	{ "xsks", "cidsteerd sends a worker's packets to its AF_XDP sockets", prepare_daemon,
+	  run_xsks },
+	{ "xsks-again", "cidsteerd replaces a worker's AF_XDP sockets", prepare_daemon,
+	  run_xsks_again },
+	{ "xsks-none", "cidsteerd takes a worker's AF_XDP sockets away", prepare_daemon,
+	  run_xsks_none },
 	{ "open", "cidsteer_open()", prepare_library, run_library },
 	{ "open-told", "cidsteer_open() without a shared table", prepare_library,
 	  run_library_told },

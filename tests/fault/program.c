@@ -203,6 +203,8 @@ static bool is_news(const char *line)
 		" stays as it was: ",
 		" were there before this daemon: ",
 		" to its CPU: ",
+		" has 1 AF_XDP socket\n",
+		" has no AF_XDP sockets any more\n",
 		": workers are behind it: ",
 	};
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 
 #include "cidsteer/cidsteer.h"
 #include "common/cleanup.h"
+#include "../../selftests/xsk.h"
 #include "driver.h"
 
 #define PACKETS 4
@@ -26,7 +28,9 @@ enum {
 	ORDER_OPEN_EARLY,
 	ORDER_CONNECT,
 	ORDER_ISSUE,
-	ORDER_TAKE
+	ORDER_TAKE,
+	ORDER_XSKS,
+	ORDER_NO_XSKS
 };
 
 struct order {
@@ -129,6 +133,18 @@ static int connect_later(struct cidsteer *handle)
 	return eventually((cidsteer_dispatch(handle), cidsteer_worker_id(handle))) ? 0 : -ETIMEDOUT;
 }
 
+/* Of loopback, which the packets do not come in on by XDP: the UDP socket gets them. */
+static int set_xsks(struct cidsteer *handle, bool none)
+{
+	static struct xsk xsk = { .fd = -1 };
+	struct cidsteer_xsk one = { .ifindex = if_nametoindex("lo") };
+
+	if (xsk.fd < 0 && xsk_open(&xsk, one.ifindex, 0, NULL))
+		return -EBADF;
+	one.fd = xsk.fd;
+	return cidsteer_set_xsks(handle, &one, !none);
+}
+
 static void __attribute__((noreturn)) obey(const char *service, int link)
 {
 	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
@@ -155,6 +171,10 @@ static void __attribute__((noreturn)) obey(const char *service, int link)
 			report.result = cidsteer_issue(handle, order.cid, sizeof(order.cid));
 		else if (order.what == ORDER_TAKE)
 			report.result = take_packets(socket);
+		else if (order.what == ORDER_XSKS || order.what == ORDER_NO_XSKS)
+			report.result = set_xsks(handle, order.what == ORDER_NO_XSKS);
+		if (order.what == ORDER_XSKS || order.what == ORDER_NO_XSKS)
+			snprintf(report.text, sizeof(report.text), "%s", cidsteer_error(handle));
 		if (handle)
 			report.id = cidsteer_worker_id(handle);
 		if (send(link, &report, sizeof(report), MSG_NOSIGNAL) < 0)
@@ -220,6 +240,11 @@ int puppet_connect(struct puppet *puppet)
 int puppet_issue(struct puppet *puppet)
 {
 	return tell(puppet, ORDER_ISSUE);
+}
+
+int puppet_xsks(struct puppet *puppet, bool none)
+{
+	return tell(puppet, none ? ORDER_NO_XSKS : ORDER_XSKS);
 }
 
 /* Its process, and with it its worker; other processes hold nothing of it. */

@@ -38,7 +38,7 @@
 static struct input script;
 static int peer = -1; /* the daemon's end of the connection */
 static unsigned int connections;
-static int udp;
+static int udp, xsk;
 
 /* Descriptors that the daemon may send. */
 enum {
@@ -210,6 +210,38 @@ int poll(struct pollfd *fds, nfds_t count, int timeout)
 	}
 }
 
+/* A socket that stands for an AF_XDP one. */
+static bool is_xsk(int fd)
+{
+	struct stat status, other;
+
+	return !fstat(fd, &status) && !fstat(xsk, &other) && status.st_ino == other.st_ino &&
+	       status.st_dev == other.st_dev;
+}
+
+int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	static int (*real)(int, int, int, void *, socklen_t *);
+
+	if (level == SOL_SOCKET && name == SO_DOMAIN && is_xsk(fd)) {
+		*(int *)value = AF_XDP;
+		return 0;
+	}
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "getsockopt");
+	return real(fd, level, name, value, len);
+}
+
+/* As an AF_XDP socket answers who wants to wait; now and then one that is not bound any more. */
+ssize_t recv(int fd, void *bytes, size_t size, int flags)
+{
+	if (!is_xsk(fd))
+		return recvfrom(fd, bytes, size, flags, NULL, NULL);
+	LAW(!flags);
+	errno = input_byte(&script) & 1 ? ENXIO : EOPNOTSUPP;
+	return -1;
+}
+
 /* The time to the next attempt is over at once. */
 int timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before)
 {
@@ -263,6 +295,16 @@ static int get_state(struct cidsteer *handle)
 	return cidsteer_get_state(handle, &state);
 }
 
+/* Some that are AF_XDP sockets, and with many one that is not. */
+static int set_xsks(struct cidsteer *handle, __u8 count)
+{
+	struct cidsteer_xsk set[8];
+
+	for (__u8 i = 0; i < count; i++)
+		set[i] = (struct cidsteer_xsk){ i == 6 ? udp : xsk, 1, i };
+	return cidsteer_set_xsks(handle, set, count);
+}
+
 static int call(struct cidsteer *handle, __u8 which)
 {
 	size_t len = which & 8 ? cidsteer_cid_length(handle) : which >> 4;
@@ -288,6 +330,8 @@ static int call(struct cidsteer *handle, __u8 which)
 	case 6:
 		return cidsteer_ready(handle);
 	}
+	if (which & 16)
+		return set_xsks(handle, which >> 5);
 	return which & 8 ? cidsteer_drain(handle) : get_state(handle);
 }
 
@@ -317,7 +361,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		kinds[i] = memfd_create("map", MFD_CLOEXEC);
 	kinds[DEV_NULL] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	LAW(udp >= 0 && kinds[DEV_NULL] >= 0);
+	xsk = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	LAW(udp >= 0 && xsk >= 0 && kinds[DEV_NULL] >= 0);
 	clear_maps();
 	return 0;
 }

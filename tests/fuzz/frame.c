@@ -10,6 +10,8 @@
 #define HAS_LEASE 1
 #define IS_CUT 2   /* into two buffers */
 #define IS_THERE 4 /* on the CPU that has a queue */
+#define IS_XSK_NIC 8
+#define QUEUE(flags) ((flags) >> 4 & 7)
 
 static int same(const struct cs_verdict *a, const struct cs_verdict *b)
 {
@@ -47,19 +49,41 @@ static void check_agreement(const struct bytes *frame, const struct cs_datagram 
 	LAW(same(&other, verdict));
 }
 
+static int is_tagged(const struct bytes *frame)
+{
+	__be16 type;
+
+	memcpy(&type, frame->byte + 12, sizeof(type));
+	return type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6);
+}
+
+/* Has its worker an AF_XDP socket for where it came in? */
+static int has_xsk(const struct xdp_md *ctx)
+{
+	return ctx->ingress_ifindex == XSK_NIC && ctx->rx_queue_index == FULL_XSK - 3 + 2;
+}
+
+/* What is to be dropped because its worker has none. */
+static int is_without_xsk(const struct xdp_md *ctx, const struct bytes *frame,
+			  const struct cs_verdict *verdict)
+{
+	return verdict->worker && verdict->target == CS_TARGET_XSK && !is_tagged(frame) &&
+	       !has_xsk(ctx) && services[verdict->service].no_xsk == CS_POLICY_DROP;
+}
+
 /* Where a packet that is not dropped goes, as it is counted; 0: it passes. */
-static __u32 sent_to(const struct bytes *frame, const struct cs_verdict *verdict, int has_lease)
+static __u32 sent_to(const struct xdp_md *ctx, const struct bytes *frame,
+		     const struct cs_verdict *verdict, int has_lease)
 {
 	const struct cs_target *target = line_of(&cs_targets, verdict->worker);
-	__be16 type;
 
 	if (!verdict->worker || verdict->target == CS_TARGET_SOCKET)
 		return 0;
 	if (verdict->target == CS_TARGET_CPU)
 		return target->index == QUEUED_CPU && this_cpu != QUEUED_CPU ? CS_C_to_cpu : 0;
-	memcpy(&type, frame->byte + 12, sizeof(type));
-	if (!has_lease || (type != bpf_htons(ETH_P_IP) && type != bpf_htons(ETH_P_IPV6)) ||
-	    target->ifindex == GONE_DEVICE)
+	if (verdict->target == CS_TARGET_XSK)
+		return !is_tagged(frame) && has_xsk(ctx) ? CS_C_to_xsk : CS_C_not_to_xsk;
+	if (!has_lease || is_tagged(frame) || target->ifindex == GONE_DEVICE)
 		return CS_C_not_to_device;
 	if (frame->length - ETH_HLEN > DEVICE_MTU)
 		return CS_C_too_large;
@@ -76,24 +100,30 @@ static void check_bytes(const struct xdp_md *ctx, const struct bytes *frame, __u
 	LAW(!memcmp(now + mac, frame->byte + mac, frame->length - mac));
 }
 
-static void try_frame(const struct bytes *frame, __u32 first, int has_lease)
+static void try_frame(const struct bytes *frame, __u32 first, __u8 flags)
 {
 	struct xdp_md ctx = xdp_context(frame, frame->length);
 	struct cs_datagram datagram = {};
 	const struct cs_listener *listener = NULL;
-	struct cs_verdict verdict;
-	int action, dropped, reason = cs_parse(&ctx, &datagram);
+	int action, dropped, has_lease = flags & HAS_LEASE, reason = cs_parse(&ctx, &datagram);
+	struct cs_verdict verdict, done;
 	__u32 note;
 
+	ctx.ingress_ifindex = flags & IS_XSK_NIC ? XSK_NIC : XSK_NIC + 2;
+	ctx.rx_queue_index = QUEUE(flags);
 	frame_verdict(&ctx, &verdict);
 	action = cs_xdp(&ctx);
+	done = verdict;
+	if (!(verdict.drop && has_lease) && is_without_xsk(&ctx, frame, &verdict))
+		done.drop = CS_C_dropped_no_xsk;
 	dropped = action == XDP_DROP;
-	LAW(dropped == (verdict.drop && has_lease));
-	note = dropped ? 0 : sent_to(frame, &verdict, has_lease);
-	LAW(dropped || (action == XDP_REDIRECT) == (note == CS_C_to_cpu || note == CS_C_to_device));
+	LAW(dropped == (done.drop && has_lease));
+	note = dropped ? 0 : sent_to(&ctx, frame, &verdict, has_lease);
+	LAW(dropped || (action == XDP_REDIRECT) == (note == CS_C_to_cpu || note == CS_C_to_device ||
+						    note == CS_C_to_xsk));
 	LAW(dropped || action == XDP_REDIRECT || action == XDP_PASS);
 	check_bytes(&ctx, frame, note);
-	check_counted(CS_HOOK_XDP, &verdict, dropped, note);
+	check_counted(CS_HOOK_XDP, &done, dropped, note);
 	if (reason == CS_C_seen) {
 		LAW(datagram.offset + datagram.length <= frame->length);
 		listener = find_listener(&datagram.tuple);
@@ -135,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return -1;
 	set_lease(flags & HAS_LEASE);
 	this_cpu = flags & IS_THERE ? QUEUED_CPU : 0;
-	try_frame(&frame, first, flags & HAS_LEASE);
+	try_frame(&frame, first, flags);
 	free(frame.byte);
 	return 0;
 }

@@ -231,6 +231,8 @@ static __u32 this_cpu; /* that the programs run on */
 #define FULL_SLOT 1    /* has a device; others have not */
 #define GONE_DEVICE 9  /* an interface's index that is nobody's any more */
 #define DEVICE_MTU 1400
+#define XSK_NIC 7  /* where workers have AF_XDP sockets, of queues 2 to 5, in slots 3 to 6 */
+#define FULL_XSK 4 /* slot that has one; others have not */
 static const __u8 device_mac[6] = { 2, 0, 0, 0xd, 0xe, 0xf };
 
 __u32 bpf_get_smp_processor_id(void)
@@ -240,7 +242,9 @@ __u32 bpf_get_smp_processor_id(void)
 
 long bpf_redirect_map(void *map, __u64 key, __u64 flags)
 {
-	LAW((map == &cs_cpus || map == &cs_devs) && flags == XDP_PASS);
+	LAW((map == &cs_cpus || map == &cs_devs || map == &cs_xsks) && flags == XDP_PASS);
+	if (map == &cs_xsks)
+		return key == FULL_XSK ? XDP_REDIRECT : (long)flags;
 	return key == (map == &cs_cpus ? QUEUED_CPU : FULL_SLOT) ? XDP_REDIRECT : (long)flags;
 }
 
@@ -279,7 +283,8 @@ static const struct cs_service services[SERVICES] = {
 		    .unknown_cid = CS_POLICY_DROP,
 		    .malformed = CS_POLICY_DROP,
 		    .not_quic = CS_POLICY_DROP,
-		    .small_initial = CS_POLICY_DROP },
+		    .small_initial = CS_POLICY_DROP,
+		    .no_xsk = CS_POLICY_DROP },
 	[BY_TUPLE] = { .used = 1, .not_quic = CS_POLICY_PASS },
 	[GONE] = {},
 	[EMPTY] = { .used = 1,
@@ -338,11 +343,14 @@ static void add_service(__u32 id)
 			.state = states[number],
 			.service = id,
 			.index = worker_of(id, number) * 4,
-			.target = (id + number) % 3,
+			.target = (id + number) % 4,
 		};
 		target->index = id % 2 ? 1 : 2; /* QUEUED_CPU or FULL_SLOT, or neither */
 		target->ifindex = number % 2 ? 7 : GONE_DEVICE;
 		memcpy(target->mac, device_mac, sizeof(target->mac));
+		/* On the last of its interfaces. */
+		target->nic[0] = (struct cs_nic){ .ifindex = XSK_NIC + 1 };
+		target->nic[number] = (struct cs_nic){ XSK_NIC, 3, 2, 3 };
 	}
 	for (__u32 bucket = 0; bucket < CS_RING_SIZE; bucket++)
 		ring->worker[bucket] = bucket % 8 ? worker_of(id, bucket) : bucket % 16 ? 0 : 1;
@@ -474,14 +482,14 @@ static void set_listener(const struct cs_listener *listener)
 static void check_counted(__u32 hook, const struct cs_verdict *verdict, int dropped, __u32 note)
 {
 	struct cs_counters *now = line_of(&cs_counters, CS_COUNTER_KEY(hook, verdict->service));
-	__u64 verdicts = 0;
+	__u64 verdicts = now->dropped_no_xsk;
 
 	for (__u32 i = CS_C_not_ours; i < CS_C_small_initial; i++)
 		verdicts += ((const __u64 *)now)[i];
 	LAW(now->seen == 1 && verdicts == 1);
 	LAW(verdict->dcid_len <= CS_MAX_CID);
 	LAW(now->small_initial == !!verdict->small);
-	for (__u32 i = CS_C_to_cpu; i < CS_COUNTERS; i++)
+	for (__u32 i = CS_C_to_cpu; i <= CS_C_not_to_xsk; i++)
 		LAW(((const __u64 *)now)[i] == (i == note));
 	LAW(now->not_enforced == (verdict->drop && !dropped));
 	memset(now, 0, sizeof(*now));

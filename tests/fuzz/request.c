@@ -80,6 +80,10 @@ enum {
 	DEV_NULL,
 	MEMFD,
 	DEVICE,
+	XSK, /* stood in for, too: to bind one is a privilege */
+	XSK_2,
+	XSK_BARE,
+	XSK_TX_ONLY,
 	KINDS
 };
 static int kinds[KINDS];
@@ -92,6 +96,21 @@ static __u64 cookie_of(int fd)
 	socklen_t len = sizeof(cookie);
 
 	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
+}
+
+/* Which of the sockets that stand for AF_XDP ones a descriptor is; 0: none. */
+static int kind_of_xsk(int fd)
+{
+	for (int kind = XSK; kind <= XSK_TX_ONLY; kind++) {
+		if (cookie_of(fd) && cookie_of(fd) == cookie_of(kinds[kind]))
+			return kind;
+	}
+	return 0;
+}
+
+static bool is_xsk(int fd)
+{
+	return kind_of_xsk(fd) == XSK || kind_of_xsk(fd) == XSK_2;
 }
 
 /* cs_sockets: a socket is in one slot at most. */
@@ -108,17 +127,37 @@ static int put_socket(__u32 slot, int fd)
 	return 0;
 }
 
-/* cs_targets, cs_cpus, cs_devs: who is sent to a CPU finds its queue there, or its device. */
-static __u32 target_index[CS_MAX_WORKERS];
-static bool queue_there[CS_MAX_CPUS], device_there[CS_MAX_DEVICES];
+/* cs_targets, cs_cpus, cs_devs, cs_xsks: who is sent to a CPU finds its queue there, or its device,
+ * or its first socket.
+ */
+static struct cs_target target_of[CS_MAX_WORKERS];
+static bool queue_there[CS_MAX_CPUS], device_there[CS_MAX_DEVICES], xsk_there[CS_MAX_XSKS];
+
+/* Only of slots that the daemon has given away. */
+static bool has_slots(const struct cs_nic *nic)
+{
+	for (__u32 i = 0; nic->ifindex && i <= nic->queues; i++)
+		LAW(nic->first + i < CS_MAX_XSKS && workers.xsk_taken[nic->first + i]);
+	return !nic->ifindex || xsk_there[nic->first];
+}
+
+static bool has_xsks(const struct cs_target *target)
+{
+	for (int i = 0; i < CS_MAX_WORKER_NICS; i++) {
+		if (!has_slots(&target->nic[i]))
+			return false;
+	}
+	return target->nic[0].ifindex;
+}
 
 static void put_worker(__u32 id, const struct cs_worker *worker)
 {
 	LAW(id && id < CS_MAX_WORKERS);
 	LAW(worker->state == CS_WORKER_NONE || worker->state == CS_WORKER_DEAD ||
 	    worker->target == CS_TARGET_SOCKET ||
-	    (worker->target == CS_TARGET_CPU && queue_there[target_index[id]]) ||
-	    (worker->target == CS_TARGET_DEVICE && device_there[target_index[id]]));
+	    (worker->target == CS_TARGET_CPU && queue_there[target_of[id].index]) ||
+	    (worker->target == CS_TARGET_DEVICE && device_there[target_of[id].index]) ||
+	    (worker->target == CS_TARGET_XSK && has_xsks(&target_of[id])));
 }
 
 int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
@@ -129,15 +168,19 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	if (fd == PLANE_SOCKETS)
 		return put_socket(index, *(const __u64 *)value);
 	LAW(fd == PLANE_WORKERS || fd == PLANE_RING || fd == PLANE_SERVICES ||
-	    fd == PLANE_TARGETS || fd == PLANE_CPUS || fd == PLANE_DEVS);
+	    fd == PLANE_TARGETS || fd == PLANE_CPUS || fd == PLANE_DEVS || fd == PLANE_XSKS);
 	if (fd == PLANE_WORKERS)
 		put_worker(index, value);
 	if (fd == PLANE_TARGETS)
-		target_index[index] = ((const struct cs_target *)value)->index;
+		target_of[index] = *(const struct cs_target *)value;
 	if (fd == PLANE_CPUS)
 		queue_there[index] = true;
 	if (fd == PLANE_DEVS)
 		device_there[index] = *(const __u32 *)value == DEVICE_INDEX;
+	if (fd == PLANE_XSKS) {
+		LAW(workers.xsk_taken[index] && is_xsk(*(const int *)value));
+		xsk_there[index] = true;
+	}
 	return 0;
 }
 
@@ -170,6 +213,11 @@ int bpf_map_delete_elem(int fd, const void *key)
 	if (fd == PLANE_DEVS) {
 		LAW(device_there[*(const __u32 *)key]);
 		device_there[*(const __u32 *)key] = false;
+		return 0;
+	}
+	if (fd == PLANE_XSKS) {
+		LAW(workers.xsk_taken[*(const __u32 *)key]);
+		xsk_there[*(const __u32 *)key] = false;
 		return 0;
 	}
 	LAW(fd == PLANE_SOCKETS);
@@ -238,6 +286,27 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	if (level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_EBPF)
 		return 0;
 	return syscall(SYS_setsockopt, fd, level, name, value, len);
+}
+
+int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	if (level == SOL_SOCKET && name == SO_DOMAIN && kind_of_xsk(fd)) {
+		*(int *)value = AF_XDP;
+		return 0;
+	}
+	return syscall(SYS_getsockopt, fd, level, name, value, len);
+}
+
+/* As an AF_XDP socket answers who wants to wait. */
+ssize_t recv(int fd, void *bytes, size_t size, int flags)
+{
+	int kind = kind_of_xsk(fd);
+
+	if (!kind)
+		return syscall(SYS_recvfrom, fd, bytes, size, flags, NULL, NULL);
+	LAW(!flags);
+	errno = kind == XSK_BARE ? ENXIO : kind == XSK_TX_ONLY ? ENOBUFS : EOPNOTSUPP;
+	return -1;
 }
 
 /*
@@ -395,6 +464,8 @@ static void make_kinds(void)
 	kinds[MEMFD] = memfd_create("file", MFD_CLOEXEC);
 	kinds[DEVICE] = bound(AF_INET, SOCK_DGRAM, true, false, port_of(kinds[GOOD]));
 	LAW(!setsockopt(kinds[DEVICE], SOL_SOCKET, SO_BINDTODEVICE, "lo", 3));
+	for (int kind = XSK; kind <= XSK_TX_ONLY; kind++)
+		kinds[kind] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 }
 
 static void listen_for_clients(void)
@@ -615,7 +686,7 @@ static void run_step(struct input *input)
 /* Each input begins with the same daemon. */
 static void begin(void)
 {
-	workers.free_first = workers.free_count = 0;
+	workers.free_first = workers.free_count = workers.xsk_next = 0;
 	for (__u32 id = 1; id <= IDS; id++)
 		id_give_back(&workers, id);
 	for (int id = SHARED; id < SERVICES; id++) {
@@ -640,6 +711,8 @@ static void end(void)
 		LAW(!queue_there[cpu] && !workers.cpu_users[cpu]);
 	for (int slot = 0; slot < CS_MAX_DEVICES; slot++)
 		LAW(!device_there[slot] && !workers.device[slot].users);
+	LAW(!memchr(xsk_there, true, sizeof(xsk_there)));
+	LAW(!memchr(workers.xsk_taken, true, sizeof(workers.xsk_taken)));
 	for (int i = 0; i < 2 * IDS; i++)
 		LAW(!slot_cookie[i] && !workers.slot_taken[i]);
 	for (int id = SHARED; id < SERVICES; id++) {

@@ -89,6 +89,10 @@ Test(config, a_mistake_is_named_with_file_line_and_reason)
 		  "small_initial = \"hash\": not \"count\" or \"drop\"" },
 		{ "service \"a\" {\n" L "\nsmall_initial = \"pass\"\n}", 3,
 		  "small_initial = \"pass\": not" },
+		{ "service \"a\" {\n" L "\nno_xsk = \"hash\"\n}", 3,
+		  "no_xsk = \"hash\": not \"pass\" or \"drop\"" },
+		{ "service \"a\" {\n" L "\nno_xsk = \"count\"\n}", 3, "no_xsk = \"count\": not" },
+		{ "service \"a\" {\n" L "\nno_xsk = \"\"\n}", 3, "no_xsk = \"\": not" },
 		{ "service \"a\" {\n" L "\nshared_table = maybe\n}", 3, "shared_table" },
 		{ "service \"a\" {\n" L "\nuser = \"no-such-user\"\n}", 3, "does not exist" },
 		{ "service \"a\" {\n" L "\nuser = \"\"\n}", 3, "does not exist" },
@@ -237,7 +241,7 @@ Test(config, what_is_not_said_has_its_default)
 	      "defaults");
 	check(service->unknown_cid == CS_POLICY_HASH && service->malformed == CS_POLICY_HASH &&
 		      service->not_quic == CS_POLICY_QUIC &&
-		      service->small_initial == CS_POLICY_HASH,
+		      service->small_initial == CS_POLICY_HASH && service->no_xsk == CS_POLICY_PASS,
 	      "policies");
 	check(!*service->netns, "netns");
 	free(config);
@@ -280,18 +284,19 @@ Test(config, each_policy_is_read)
 {
 	static const struct {
 		const char *text;
-		__u8 unknown_cid, malformed, not_quic, small_initial;
+		__u8 unknown_cid, malformed, not_quic, small_initial, no_xsk;
 	} cases[] = {
 		{ "unknown_cid = \"pass\" malformed = \"drop\" not_quic = \"hash\" "
 		  "small_initial = \"drop\"",
-		  CS_POLICY_PASS, CS_POLICY_DROP, CS_POLICY_HASH, CS_POLICY_DROP },
+		  CS_POLICY_PASS, CS_POLICY_DROP, CS_POLICY_HASH, CS_POLICY_DROP, CS_POLICY_PASS },
 		{ "unknown_cid = \"drop\" malformed = \"pass\" not_quic = \"quic\" "
-		  "small_initial = \"count\"",
-		  CS_POLICY_DROP, CS_POLICY_PASS, CS_POLICY_QUIC, CS_POLICY_HASH },
-		{ "unknown_cid = \"hash\" malformed = \"hash\" not_quic = \"pass\"", CS_POLICY_HASH,
-		  CS_POLICY_HASH, CS_POLICY_PASS, CS_POLICY_HASH },
+		  "small_initial = \"count\" no_xsk = \"drop\"",
+		  CS_POLICY_DROP, CS_POLICY_PASS, CS_POLICY_QUIC, CS_POLICY_HASH, CS_POLICY_DROP },
+		{ "unknown_cid = \"hash\" malformed = \"hash\" not_quic = \"pass\" "
+		  "no_xsk = \"pass\"",
+		  CS_POLICY_HASH, CS_POLICY_HASH, CS_POLICY_PASS, CS_POLICY_HASH, CS_POLICY_PASS },
 		{ "not_quic = \"drop\" small_initial = \"drop\"", CS_POLICY_HASH, CS_POLICY_HASH,
-		  CS_POLICY_DROP, CS_POLICY_DROP },
+		  CS_POLICY_DROP, CS_POLICY_DROP, CS_POLICY_PASS },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -305,9 +310,10 @@ Test(config, each_policy_is_read)
 		check(service->unknown_cid == cases[i].unknown_cid &&
 			      service->malformed == cases[i].malformed &&
 			      service->not_quic == cases[i].not_quic &&
-			      service->small_initial == cases[i].small_initial,
-		      "%s: %u %u %u %u", cases[i].text, service->unknown_cid, service->malformed,
-		      service->not_quic, service->small_initial);
+			      service->small_initial == cases[i].small_initial &&
+			      service->no_xsk == cases[i].no_xsk,
+		      "%s: %u %u %u %u %u", cases[i].text, service->unknown_cid, service->malformed,
+		      service->not_quic, service->small_initial, service->no_xsk);
 		free(config);
 	}
 }

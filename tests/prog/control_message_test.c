@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Messages at the control socket that are not what they should be, or not in order. */
 #include <fcntl.h>
+#include <net/if.h>
 
 #include "talk.h"
 
@@ -108,7 +109,7 @@ Undisturbed(a_message_of_unknown_type_is_refused)
 				       CS_MSG_DONE,
 				       CS_MSG_WRITTEN,
 				       CS_MSG_STATE,
-				       CS_MSG_STRAY + 1,
+				       CS_MSG_XSKS + 1,
 				       0x0100,
 				       0xffff };
 
@@ -335,4 +336,167 @@ Undisturbed(a_workers_routes_end_with_its_connection)
 	for (int i = 0; i < 32; i++)
 		put_write(step, i, CS_WRITE_ISSUE, (__u8[8]){ 0x77, i }, 8);
 	written(step, expected);
+}
+
+/* ---- AF_XDP sockets ------------------------------------------------------------------------ */
+
+static struct step *say_xsks(__u32 count)
+{
+	size_t size = offsetof(struct cs_msg_xsks, xsk) + count * sizeof(struct cs_xsk);
+	struct step *step = say(CS_MSG_XSKS, size);
+
+	step->xsks.count = count;
+	for (__u32 i = 0; i < count; i++)
+		step->xsks.xsk[i] = (struct cs_xsk){ if_nametoindex("lo"), i };
+	return step;
+}
+
+/* What is not an AF_XDP socket: with it no such message is obeyed. */
+static void with_nulls(struct step *step, __u32 count)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	check(null >= 0, "/dev/null");
+	for (__u32 i = 0; i < count; i++)
+		step->fd[step->fds++] = null;
+}
+
+Undisturbed(xsks_before_register_are_refused)
+{
+	say_xsks(0);
+	refused(-EPROTO, "XSKS without a registered worker");
+	with_nulls(say_xsks(1), 1);
+	refused(-EPROTO, "XSKS without a registered worker");
+}
+
+Undisturbed(xsks_that_are_not_as_long_as_they_count_are_refused)
+{
+	static const struct {
+		__u32 count;
+		int bytes; /* more or less than @count says */
+	} cases[] = {
+		{ 0, -8 },  { 0, -1 },	       { 0, 1 },	  { 0, 8 },
+		{ 1, -8 },  { 1, -1 },	       { 1, 1 },	  { 1, 8 },
+		{ 128, 8 }, { 128, -1 },       { 129, 0 },	  { 129, -8 },
+		{ 190, 0 }, { 0x20000000, 0 }, { 0x20000001, 0 }, { 0xffffffff, 0 },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct step *step;
+
+		register_told();
+		step = say_xsks(cases[i].count > 190 ? 1 : cases[i].count);
+		step->xsks.count = cases[i].count;
+		step->size += cases[i].bytes;
+		step->head.bytes = step->size;
+		refused(-EPROTO, "bytes, which is not what it counts");
+	}
+}
+
+Undisturbed(xsks_with_padding_that_is_not_zero_are_refused)
+{
+	register_told();
+	say_xsks(0)->xsks.pad = 1;
+	refused(-EPROTO, "XSKS has padding that is not zero");
+	register_h3(-1);
+	say_xsks(0)->xsks.pad = 1u << 31;
+	refused(-EPROTO, "XSKS has padding that is not zero");
+}
+
+Undisturbed(xsks_with_other_descriptors_than_they_announce_are_refused_and_closed)
+{
+	static const struct {
+		__u32 announced, come;
+		const char *reason;
+	} cases[] = {
+		{ 0, 1, "XSKS announces 0 sockets, 1 came" },
+		{ 1, 0, "XSKS announces 1 sockets, 0 came" },
+		{ 1, 2, "XSKS announces 1 sockets, 2 came" },
+		{ 128, 0, "XSKS announces 128 sockets, 0 came" },
+		{ 128, 127, "XSKS announces 128 sockets, 127 came" },
+		{ 128, 129, "XSKS announces 128 sockets, 129 came" },
+		{ 128, 253, "XSKS announces 128 sockets, 129 came" },
+		{ 0, 253, "XSKS announces 0 sockets, 129 came" },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		register_told();
+		with_nulls(say_xsks(cases[i].announced), cases[i].come);
+		refused(-EPROTO, cases[i].reason);
+	}
+}
+
+/* What the daemon says of sockets that are none does not end the connection: the next is obeyed. */
+Undisturbed(refused_xsks_leave_the_connection)
+{
+	static const struct {
+		__u32 count, queue;
+		const char *reason;
+	} cases[] = {
+		{ 1, 0, "a descriptor is not an AF_XDP socket" },
+		{ 128, 0, "a descriptor is not an AF_XDP socket" },
+		{ 1, CS_MAX_QUEUES, "an AF_XDP socket is for queue 256: 0..255" },
+		{ 1, ~0u, "an AF_XDP socket is for queue 4294967295: 0..255" },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct answer *refusal = &talk->answer[1], *done = &talk->answer[2];
+		struct step *step;
+
+		memset(talk->answer, 0, sizeof(talk->answer));
+		register_told();
+		step = say_xsks(cases[i].count);
+		step->xsks.xsk[0].queue += cases[i].queue;
+		with_nulls(step, cases[i].count);
+		say_xsks(0);
+		talk_on = true;
+		talk_as(0);
+		talk_on = false;
+		check(refusal->head.type == CS_MSG_REFUSED && refusal->refused.error == -EINVAL &&
+			      refusal->head.serial == step->head.serial &&
+			      !strcmp(refusal->refused.line, cases[i].reason),
+		      "\"%s\" (%d) instead of \"%s\"", refusal->refused.line,
+		      refusal->refused.error, cases[i].reason);
+		check(done->received == sizeof(done->done) && done->head.type == CS_MSG_DONE &&
+			      !done->done.result && done->head.serial == step[1].head.serial,
+		      "%s: then an answer of type %u", cases[i].reason, done->head.type);
+		close_descriptors();
+		talk->steps = 0;
+	}
+}
+
+/* Its connection is still there, and says why. */
+Undisturbed(xsks_of_a_dead_worker_are_refused)
+{
+	struct cs_msg_command expel = { .kind = CS_COMMAND_EXPEL };
+	union {
+		struct cs_msg head;
+		struct cs_msg_registered registered;
+		struct cs_msg_refused refused;
+		__u8 bytes[1024];
+	} answer;
+	int worker = control_connect(), by = control_connect();
+	struct step *step = register_told();
+
+	check(!control_send(worker, step->bytes, step->size, step->fd, step->fds) &&
+		      control_receive(worker, &answer, sizeof(answer)) == sizeof(answer.registered),
+	      "registering");
+	message_head(&expel.head, CS_MSG_COMMAND, sizeof(expel));
+	expel.worker = answer.registered.worker;
+	check(!control_send(by, &expel, sizeof(expel), NULL, 0) &&
+		      control_receive(by, &answer, sizeof(answer)) == sizeof(struct cs_msg_done),
+	      "expelling");
+	step = say_xsks(0);
+	check(!control_send(worker, step->bytes, step->size, NULL, 0), "XSKS");
+	do {
+		check(control_receive(worker, &answer, sizeof(answer)) > 0, "no answer");
+	} while (answer.head.type == CS_MSG_STATE);
+	check(answer.head.type == CS_MSG_REFUSED && answer.refused.error == -ESTALE &&
+		      answer.head.serial == step->head.serial &&
+		      !strcmp(answer.refused.line, "the worker was declared dead"),
+	      "an answer of type %u", answer.head.type);
+	close(worker);
+	close(by);
+	close_descriptors();
+	talk->steps = 0;
 }

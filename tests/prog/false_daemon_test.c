@@ -491,6 +491,210 @@ Test(false_daemon, no_answer_to_drain_crashes_a_worker)
 	}
 }
 
+/* ---- answers to XSKS ----------------------------------------------------------------------- */
+
+#define REASON "for a reason"
+
+static int set_one(struct cidsteer *handle, int xsk)
+{
+	const struct cidsteer_xsk one = { .fd = xsk, .ifindex = 1 };
+
+	return cidsteer_set_xsks(handle, &one, 1);
+}
+
+/* One set; ends with its errno, or 201 to 204: what must hold afterwards does not. */
+static int set_once(void *arg)
+{
+	int xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), err, before = open_descriptors();
+	struct cidsteer *handle;
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	err = set_one(handle, xsk);
+	if (err == -EBUSY && strcmp(cidsteer_error(handle), REASON))
+		return 202;
+	if (err == -EPROTO && set_one(handle, xsk) != -ENOTCONN)
+		return 201;
+	cidsteer_close(handle);
+	/* One more: the socket. */
+	return open_descriptors() != before + 1 ? 203 : -err;
+}
+
+/* Takes a message, which has to be an XSKS of @count sockets; returns its serial. */
+static __u32 take_xsks(int fd, __u32 count)
+{
+	struct cs_msg_xsks message;
+	int received = control_receive(fd, &message, sizeof(message));
+
+	check(received == (int)(offsetof(struct cs_msg_xsks, xsk) + 8 * count) &&
+		      message.head.type == CS_MSG_XSKS && message.count == count && !message.pad,
+	      "no XSKS of %u: %d bytes", count, received);
+	check(!count || (message.xsk[0].ifindex == 1 && !message.xsk[0].queue), "what is in it");
+	return message.head.serial;
+}
+
+static void answer_xsks(int fd, __u16 type, size_t size, __u32 serial, __s32 result)
+{
+	union {
+		struct cs_msg head;
+		struct cs_msg_done done;
+		struct cs_msg_refused refused;
+		__u8 more[1024];
+	} answer = {};
+
+	if (type == CS_MSG_REFUSED) {
+		answer.refused.error = result;
+		memset(answer.refused.line, 'x', sizeof(answer.refused.line)); /* without an end */
+		if (result == -EBUSY)
+			strcpy(answer.refused.line, REASON);
+	} else {
+		answer.done.result = result;
+	}
+	message_head(&answer.head, type, size);
+	answer.head.serial = serial;
+	check(!control_send(fd, &answer, size, NULL, 0), "send");
+}
+
+static int register_honestly(void)
+{
+	static const struct lie honest = { .table = GOOD };
+	int fd = accept_register();
+
+	answer_register(fd, &honest);
+	return fd;
+}
+
+Test(false_daemon, no_answer_to_xsks_crashes_a_worker)
+{
+	static const size_t done = sizeof(struct cs_msg_done),
+			    refused = sizeof(struct cs_msg_refused);
+	const struct {
+		__u16 type; /* 0: it hangs up */
+		size_t size;
+		int err;
+		int serial; /* more than the right one */
+		__s32 result;
+	} answers[] = {
+		{ CS_MSG_DONE, done, 0, 0, 0 },
+		{ CS_MSG_DONE, done, EINVAL, 0, -EINVAL },
+		{ CS_MSG_DONE, done, EPROTO, 0, 1 },
+		{ CS_MSG_DONE, done, EPROTO, 0, -4096 },
+		{ CS_MSG_DONE, done, EPROTO, 0, INT32_MIN },
+		{ CS_MSG_DONE, done - 1, EPROTO, 0, 0 },
+		{ CS_MSG_DONE, done + 1, EPROTO, 0, 0 },
+		{ CS_MSG_DONE, done, ENOTCONN, 1, 0 },
+		{ CS_MSG_DONE, done, ENOTCONN, -1, 0 },
+		{ CS_MSG_REFUSED, refused, EBUSY, 0, -EBUSY },
+		{ CS_MSG_REFUSED, refused, ENOSPC, 0, -ENOSPC },
+		{ CS_MSG_REFUSED, refused, EPROTO, 0, 0 },
+		{ CS_MSG_REFUSED, refused, EPROTO, 0, 1 },
+		{ CS_MSG_REFUSED, refused, EPROTO, 0, INT32_MAX },
+		{ CS_MSG_REFUSED, refused, EPROTO, 0, -4096 },
+		{ CS_MSG_REFUSED, refused - 1, EPROTO, 0, -EINVAL },
+		{ CS_MSG_REFUSED, refused + 1, EPROTO, 0, -EINVAL },
+		{ CS_MSG_REFUSED, refused, EPROTO, 1, -EINVAL },
+		{ CS_MSG_REFUSED, refused, EPROTO, -1, -EINVAL },
+		{ CS_MSG_REGISTERED, sizeof(struct cs_msg_registered), EPROTO, 0, 0 },
+		{ CS_MSG_WRITTEN, done, EPROTO, 0, 0 },
+		{ CS_MSG_STATE, sizeof(struct cs_msg_state), EPROTO, 0, 0 },
+		{ CS_MSG_XSKS, offsetof(struct cs_msg_xsks, xsk), EPROTO, 0, 0 },
+		{ CS_MSG_DONE, 1, EPROTO, 0, 0 },
+		{ 0, 0, ENOTCONN, 0, 0 },
+	};
+
+	for (size_t i = 0; i < COUNT(answers); i++) {
+		pid_t pid = spawn_as(0, set_once, NULL);
+		int fd = register_honestly(), result;
+		__u32 serial = take_xsks(fd, 1);
+
+		if (answers[i].type)
+			answer_xsks(fd, answers[i].type, answers[i].size,
+				    serial + answers[i].serial, answers[i].result);
+		close(fd);
+		result = spawn_result(pid);
+		check(result == answers[i].err, "answer %zu: %d", i, result);
+	}
+}
+
+static int set_in_vain(void *arg)
+{
+	int xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), result;
+	struct cidsteer *handle;
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	if (set_one(handle, xsk) != -ETIMEDOUT)
+		return 1;
+	for (;;) {
+		struct pollfd ready = { .fd = cidsteer_fd(handle), .events = POLLIN };
+
+		if (poll(&ready, 1, 2000) != 1)
+			return 2;
+		result = cidsteer_dispatch(handle);
+		if (result)
+			break;
+	}
+	if (result != CIDSTEER_NO_XSKS || strcmp(cidsteer_error(handle), REASON))
+		return 3;
+	if (cidsteer_dispatch(handle))
+		return 4; /* it is said once */
+	return set_one(handle, xsk) ? 5 : 0;
+}
+
+Test(false_daemon, a_refusal_that_is_late_is_told_and_leaves_none)
+{
+	pid_t pid = spawn_as(0, set_in_vain, NULL);
+	int fd = register_honestly(), result;
+	__u32 serial = take_xsks(fd, 1);
+	struct timespec longer_than_it_waits = { 0, 500000000 };
+
+	nanosleep(&longer_than_it_waits, NULL);
+	answer_xsks(fd, CS_MSG_REFUSED, sizeof(struct cs_msg_refused), serial, -EBUSY);
+	serial = take_xsks(fd, 0);
+	answer_xsks(fd, CS_MSG_DONE, sizeof(struct cs_msg_done), serial, 0);
+	serial = take_xsks(fd, 1);
+	answer_xsks(fd, CS_MSG_DONE, sizeof(struct cs_msg_done), serial, 0);
+	result = spawn_result(pid);
+	check(!result, "ended with %d", result);
+	close(fd);
+}
+
+static int set_twice(void *arg)
+{
+	int xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	struct cidsteer *handle;
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	if (set_one(handle, xsk) != -ETIMEDOUT)
+		return 1;
+	if (set_one(handle, xsk))
+		return 2;
+	return cidsteer_dispatch(handle) ? 3 : 0;
+}
+
+Test(false_daemon, a_refusal_that_is_late_is_not_that_of_the_next_set)
+{
+	pid_t pid = spawn_as(0, set_twice, NULL);
+	int fd = register_honestly(), result;
+	__u32 serial = take_xsks(fd, 1);
+	struct timespec longer_than_it_waits = { 0, 400000000 };
+
+	nanosleep(&longer_than_it_waits, NULL);
+	answer_xsks(fd, CS_MSG_REFUSED, sizeof(struct cs_msg_refused), serial, -EBUSY);
+	serial = take_xsks(fd, 1);
+	answer_xsks(fd, CS_MSG_DONE, sizeof(struct cs_msg_done), serial, 0);
+	result = spawn_result(pid);
+	check(!result, "ended with %d", result);
+	close(fd);
+}
+
 static int hear_unasked(void *arg)
 {
 	struct pollfd ready = { .events = POLLIN };

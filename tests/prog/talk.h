@@ -35,6 +35,7 @@ static struct bystander {
 static struct plane plane;
 static struct snapshot *before;
 static int descriptors;
+static bool talk_on; /* a refusal is not the end */
 
 /* What a peer sends, one message after the other, and what it is answered; in shared memory. */
 #define STEPS 4
@@ -44,6 +45,7 @@ static struct talk {
 			struct cs_msg head;
 			struct cs_msg_register registers;
 			struct cs_msg_write write;
+			struct cs_msg_xsks xsks;
 			__u8 bytes[4096];
 		};
 		size_t size;
@@ -57,6 +59,7 @@ static struct talk {
 			struct cs_msg_refused refused;
 			struct cs_msg_registered registered;
 			struct cs_msg_written written;
+			struct cs_msg_done done;
 			__u8 bytes[1024];
 		};
 		int received; /* bytes, 0 for the end, or a negative errno */
@@ -230,7 +233,7 @@ static inline int talk_child(void *arg)
 		answer->received = control_receive(fd, answer->bytes, sizeof(answer->bytes));
 		if (answer->received <= 0)
 			return 0;
-		if (answer->head.type == CS_MSG_REFUSED) {
+		if (answer->head.type == CS_MSG_REFUSED && !talk_on) {
 			answer[1].received = control_receive(fd, answer[1].bytes, 1);
 			return answer[1].received ? 3 : 0;
 		}

@@ -88,10 +88,10 @@ Test(target, packets_are_moved_to_a_queue_that_is_there_from_another_cpu)
 	acts(XDP_PASS, "no such CPU");
 	set_target(ACTIVE, CS_TARGET_CPU, ~0u);
 	acts(XDP_PASS, "no such CPU");
-	set_target(ACTIVE, CS_TARGET_DEVICE + 1, 0);
+	set_target(ACTIVE, CS_TARGET_XSK + 1, 0);
 	acts(XDP_PASS, "no such target");
 	check(!count_of(0).sent && !count_of(1).sent && !moved(), "counted");
-	check(run_explain(&plane, frame.byte, frame.len, "explain").target == CS_TARGET_DEVICE + 1,
+	check(run_explain(&plane, frame.byte, frame.len, "explain").target == CS_TARGET_XSK + 1,
 	      "explain has another target");
 	if (!run_on(1))
 		cr_skip_test("this machine has one CPU");
@@ -265,4 +265,254 @@ Test(target, what_is_dropped_is_not_sent_to_a_device)
 	acts(XDP_PASS, "neither dropped nor sent");
 	counters_read(&plane, &got);
 	counters_check(&expected, &got, "past the lease");
+}
+
+/* ---- AF_XDP sockets: which slot is looked into is known by the only one that has a socket ---- */
+
+static int xsk = -1;
+static __u32 nic[CS_MAX_WORKER_NICS + 1]; /* interfaces that have 256 queues */
+
+static void fill_slot(__u32 slot)
+{
+	check(!bpf_map_update_elem(plane.map[PLANE_XSKS], &slot, &xsk, BPF_NOEXIST), "slot %u: %s",
+	      slot, strerror(errno));
+}
+
+static void empty_slot(__u32 slot)
+{
+	check(!bpf_map_delete_elem(plane.map[PLANE_XSKS], &slot), "slot %u", slot);
+}
+
+/* Worker ACTIVE has sockets for these. */
+static void set_nics(const struct cs_nic *nics, size_t count)
+{
+	struct cs_target value = {};
+	__u32 id = ACTIVE;
+
+	set_target(id, CS_TARGET_XSK, 0);
+	memcpy(value.nic, nics, count * sizeof(*nics));
+	check(!bpf_map_update_elem(plane.map[PLANE_TARGETS], &id, &value, BPF_ANY), "target");
+}
+
+static void set_no_xsk(__u8 policy)
+{
+	struct cs_service service;
+	__u32 id = H3;
+
+	check(!bpf_map_lookup_elem(plane.map[PLANE_SERVICES], &id, &service), "service");
+	service.no_xsk = policy;
+	check(!bpf_map_update_elem(plane.map[PLANE_SERVICES], &id, &service, BPF_ANY), "service");
+}
+
+static void make_nics(void)
+{
+	for (size_t i = 0; i < COUNT(nic); i++) {
+		char command[128];
+
+		snprintf(command, sizeof(command),
+			 "ip link add n%zu numrxqueues 256 type veth peer name p%zu", i, i);
+		check(!system(command), "%s", command);
+		snprintf(command, sizeof(command), "n%zu", i);
+		nic[i] = if_nametoindex(command);
+	}
+	xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	check(xsk >= 0, "AF_XDP: %s", strerror(errno));
+	set_no_xsk(CS_POLICY_PASS);
+}
+
+/* One packet that comes in there: its verdict, its bytes, and all that is counted. */
+static void comes_as(const void *bytes, __u32 len, __u32 ifindex, __u32 queue, __u32 reason,
+		     __u32 note, const char *what)
+{
+	static struct counters expected, got;
+	static __u8 out[16384];
+	struct xdp_md md = { .data_end = len, .ingress_ifindex = ifindex, .rx_queue_index = queue };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = bytes, .data_size_in = len, .data_out = out,
+		    .data_size_out = sizeof(out), .ctx_in = &md, .ctx_size_in = sizeof(md),
+		    .repeat = 1);
+	__u32 action = note == CS_C_to_xsk	     ? XDP_REDIRECT :
+		       reason == CS_C_dropped_no_xsk ? XDP_DROP :
+						       XDP_PASS;
+
+	counters_read(&plane, &expected);
+	counters_expect(&expected, CS_HOOK_XDP, H3, reason, 1);
+	expected.value[CS_COUNTER_KEY(CS_HOOK_XDP, H3)][note] += note != CS_C_seen;
+	check(!bpf_prog_test_run_opts(plane.xdp, &opts), "%s: %s", what, strerror(errno));
+	check(opts.retval == action, "%s: action %u", what, opts.retval);
+	check(opts.data_size_out == len && !memcmp(out, bytes, len), "%s: its bytes", what);
+	counters_read(&plane, &got);
+	counters_check(&expected, &got, what);
+}
+
+static void comes(__u32 ifindex, __u32 queue, __u32 note, const char *what)
+{
+	comes_as(frame.byte, frame.len, ifindex, queue, CS_C_by_table, note, what);
+}
+
+/* Only this slot has a socket: a packet that comes in there, and none other of those, finds it. */
+static void is_in_slot(__u32 ifindex, __u32 queue, __u32 slot, const char *what)
+{
+	comes(ifindex, queue, CS_C_not_to_xsk, what);
+	fill_slot(slot);
+	comes(ifindex, queue, CS_C_to_xsk, what);
+	empty_slot(slot);
+	comes(ifindex, queue, CS_C_not_to_xsk, what);
+}
+
+Test(target, packets_go_to_the_socket_of_the_queue_that_they_came_in_on)
+{
+	make_nics();
+	make_frame();
+	set_nics((struct cs_nic[]){ { nic[0], 100, 3, 4 } }, 1);
+	for (__u32 queue = 3; queue <= 7; queue++)
+		is_in_slot(nic[0], queue, 100 + queue - 3, "a queue");
+	for (__u32 slot = 90; slot < 120; slot++)
+		fill_slot(slot);
+	for (__u32 queue = 0; queue < 256; queue++)
+		comes(nic[0], queue, queue >= 3 && queue <= 7 ? CS_C_to_xsk : CS_C_not_to_xsk,
+		      "each queue");
+	comes(nic[1], 3, CS_C_not_to_xsk, "another interface");
+	set_target(ACTIVE, CS_TARGET_SOCKET, 0);
+	comes(nic[0], 3, CS_C_seen, "no target");
+}
+
+Test(target, a_worker_has_sockets_on_four_interfaces)
+{
+	struct cs_nic all[CS_MAX_WORKER_NICS] = { { .first = 0, .queue = 0, .queues = 0 },
+						  { .first = 10, .queue = 255, .queues = 0 },
+						  { .first = 20, .queue = 7, .queues = 1 },
+						  { .first = 30, .queue = 0, .queues = 255 } };
+
+	make_nics();
+	make_frame();
+	for (int i = 0; i < CS_MAX_WORKER_NICS; i++)
+		all[i].ifindex = nic[i];
+	set_nics(all, CS_MAX_WORKER_NICS);
+	is_in_slot(nic[0], 0, 0, "the first");
+	comes(nic[0], 1, CS_C_not_to_xsk, "above its only queue");
+	is_in_slot(nic[1], 255, 10, "the second");
+	comes(nic[1], 254, CS_C_not_to_xsk, "below its only queue");
+	comes(nic[1], 0, CS_C_not_to_xsk, "far below its only queue");
+	is_in_slot(nic[2], 7, 20, "the third");
+	is_in_slot(nic[2], 8, 21, "the third's other queue");
+	comes(nic[2], 6, CS_C_not_to_xsk, "below its queues");
+	comes(nic[2], 9, CS_C_not_to_xsk, "above its queues");
+	is_in_slot(nic[3], 0, 30, "the fourth");
+	is_in_slot(nic[3], 255, 285, "the fourth's last queue");
+	comes(nic[4], 0, CS_C_not_to_xsk, "a fifth");
+	set_nics(all + 1, 2);
+	comes(nic[0], 0, CS_C_not_to_xsk, "no more");
+	is_in_slot(nic[2], 8, 21, "still");
+}
+
+Test(target, a_target_that_cannot_be_passes)
+{
+	make_nics();
+	make_frame();
+	set_nics((struct cs_nic[]){ { nic[0], CS_MAX_XSKS - 1, 0, 1 } }, 1);
+	is_in_slot(nic[0], 0, CS_MAX_XSKS - 1, "the last slot");
+	comes(nic[0], 1, CS_C_not_to_xsk, "behind the last slot");
+	set_nics((struct cs_nic[]){ { nic[0], 0xffff, 0, 255 } }, 1);
+	comes(nic[0], 0, CS_C_not_to_xsk, "far behind");
+	fill_slot(0);
+	comes(nic[0], 1, CS_C_not_to_xsk, "which is not the first");
+	set_nics(NULL, 0);
+	comes(nic[0], 0, CS_C_not_to_xsk, "no interfaces");
+}
+
+Test(target, what_is_no_whole_untagged_frame_is_no_sockets)
+{
+	struct cs_nic on = { .queues = 3 };
+	struct frame_spec spec = short_spec();
+	static __u8 large[6000];
+
+	make_nics();
+	make_frame();
+	on.ifindex = nic[0];
+	set_nics(&on, 1);
+	set_no_xsk(CS_POLICY_DROP);
+	set_lease(true);
+	for (__u32 slot = 0; slot < 4; slot++)
+		fill_slot(slot);
+	comes(nic[0], 2, CS_C_to_xsk, "whole");
+	spec.vlan = 7;
+	frame_build(&frame, &spec);
+	comes(nic[0], 2, CS_C_not_to_xsk, "with a tag, and not dropped");
+	spec.outer = 8;
+	frame_build(&frame, &spec);
+	comes(nic[0], 2, CS_C_not_to_xsk, "with two");
+	spec.vlan = spec.outer = 0;
+	frame_build(&frame, &spec);
+	spec.ip_longer = spec.udp_longer = sizeof(large) - frame.len;
+	frame_build(&frame, &spec);
+	memcpy(large, frame.byte, frame.len);
+	comes_as(large, sizeof(large), nic[0], 2, CS_C_by_table, CS_C_not_to_xsk,
+		 "in two buffers, and not dropped");
+}
+
+Test(target, no_xsk_drops_while_there_is_a_lease)
+{
+	make_nics();
+	make_frame();
+	set_nics((struct cs_nic[]){ { nic[0], 100, 3, 1 } }, 1);
+	set_no_xsk(CS_POLICY_DROP);
+	fill_slot(100);
+	set_lease(true);
+	comes_as(frame.byte, frame.len, nic[0], 4, CS_C_dropped_no_xsk, CS_C_seen, "an empty slot");
+	comes_as(frame.byte, frame.len, nic[0], 2, CS_C_dropped_no_xsk, CS_C_seen, "another queue");
+	comes_as(frame.byte, frame.len, nic[1], 3, CS_C_dropped_no_xsk, CS_C_seen,
+		 "another interface");
+	comes(nic[0], 3, CS_C_to_xsk, "its queue");
+	set_no_xsk(CS_POLICY_PASS);
+	comes(nic[0], 4, CS_C_not_to_xsk, "pass");
+	set_target(ACTIVE, CS_TARGET_SOCKET, 0);
+	set_no_xsk(CS_POLICY_DROP);
+	comes(nic[0], 4, CS_C_seen, "a worker without sockets");
+}
+
+Test(target, no_xsk_drops_nothing_past_the_lease)
+{
+	static struct counters expected, got;
+
+	make_nics();
+	make_frame();
+	set_nics((struct cs_nic[]){ { nic[0], 100, 3, 1 } }, 1);
+	set_no_xsk(CS_POLICY_DROP);
+	set_lease(false);
+	counters_read(&plane, &expected);
+	counters_expect(&expected, CS_HOOK_XDP, H3, CS_C_by_table, 1);
+	expected.value[CS_COUNTER_KEY(CS_HOOK_XDP, H3)][CS_C_not_to_xsk]++;
+	expected.value[CS_COUNTER_KEY(CS_HOOK_XDP, H3)][CS_C_not_enforced]++;
+	acts(XDP_PASS, "past the lease");
+	counters_read(&plane, &got);
+	counters_check(&expected, &got, "past the lease");
+	fill_slot(100);
+	comes(nic[0], 3, CS_C_to_xsk, "what has a socket needs none");
+}
+
+Test(target, what_is_dropped_is_handed_to_no_socket)
+{
+	struct frame_spec spec = short_spec();
+	static struct counters expected, got;
+
+	make_nics();
+	frame_build(&frame, &spec);
+	for (__u32 i = 1; i <= RING_WORKERS; i++) {
+		struct cs_target value = { .nic = { { nic[0], 100, 0, 0 } } };
+		__u32 id = 20 * H3 + i;
+
+		set_target(id, CS_TARGET_XSK, 0);
+		check(!bpf_map_update_elem(plane.map[PLANE_TARGETS], &id, &value, BPF_ANY),
+		      "target");
+	}
+	fill_slot(100);
+	comes_as(frame.byte, frame.len, nic[0], 0, CS_C_unknown_cid, CS_C_to_xsk, "by the ring");
+	set_policies(H3, CS_POLICY_DROP, CS_POLICY_HASH, CS_POLICY_QUIC, CS_POLICY_HASH);
+	set_no_xsk(CS_POLICY_DROP);
+	set_lease(true);
+	counters_read(&plane, &expected);
+	counters_expect(&expected, CS_HOOK_XDP, H3, CS_C_dropped_unknown, 1);
+	acts(XDP_DROP, "dropped");
+	counters_read(&plane, &got);
+	counters_check(&expected, &got, "dropped");
 }

@@ -98,8 +98,8 @@ static json_t *services_json(const struct view *view)
 
 		json_array_append_new(
 			list,
-			json_pack("{s:i, s:s, s:i, s:i, s:I, s:b, s:i, s:s, s:s, s:s, s:s}", "id",
-				  service->id, "name", service->name, "cid_length",
+			json_pack("{s:i, s:s, s:i, s:i, s:I, s:b, s:i, s:s, s:s, s:s, s:s, s:s}",
+				  "id", service->id, "name", service->name, "cid_length",
 				  settings->cid_len, "listeners", service->listeners, "max_cids",
 				  (json_int_t)settings->max_cids, "shared_table",
 				  settings->shared_table, "generation", settings->generation,
@@ -107,7 +107,8 @@ static json_t *services_json(const struct view *view)
 				  config_policy("unknown_cid", settings->unknown_cid), "malformed",
 				  config_policy("malformed", settings->malformed), "not_quic",
 				  config_policy("not_quic", settings->not_quic), "small_initial",
-				  config_policy("small_initial", settings->small_initial)));
+				  config_policy("small_initial", settings->small_initial), "no_xsk",
+				  config_policy("no_xsk", settings->no_xsk)));
 	}
 	return list;
 }

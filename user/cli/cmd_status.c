@@ -29,6 +29,7 @@ static void status_free(struct status **status)
 		return;
 	view_close(&(*status)->view);
 	free((*status)->attached);
+	free((*status)->nic);
 	free(*status);
 }
 
@@ -52,6 +53,7 @@ static void look_at_kernel(struct status *status)
 	findings_of_interfaces(status);
 	findings_of_moves(status, note);
 	findings_of_devices(status, note);
+	findings_of_xsks(status);
 	for (__u32 netns = 0; netns < CS_MAX_NETNS; netns++) {
 		if (view_is_open(status->view, netns) &&
 		    findings_of_groups(status, netns, &error)) {
@@ -91,6 +93,9 @@ static int status_read(struct status *status, const char *dir, struct error *err
 	err = devices_read(status);
 	if (err)
 		return error_set(error, err, "cs_devs: %s", strerror(-err));
+	err = xsks_read(status);
+	if (err)
+		return error_set(error, err, "cs_targets: %s", strerror(-err));
 	look_at_kernel(status);
 	status->word = status->findings.word;
 	for (unsigned int i = 0; i < status->services; i++) {
@@ -218,6 +223,21 @@ static void print_device(struct row *row, const struct status_device *device)
 	print_line(row, text);
 }
 
+static void print_nic(struct row *row, const struct status *status, const struct status_nic *nic)
+{
+	const struct view_service *service = view_service_by_id(status->view, nic->service);
+	char text[256] = "";
+
+	append(text, sizeof(text),
+	       "AF_XDP on %s: sockets of %u worker%s of %s; nftables and tcpdump do not see what "
+	       "goes there",
+	       nic->name, nic->workers, nic->workers == 1 ? "" : "s",
+	       service ? service->name : "?");
+	if (*nic->netns)
+		append(text, sizeof(text), "; network namespace %s", nic->netns);
+	print_line(row, text);
+}
+
 static void status_print(const struct status *status)
 {
 	struct row row = { "", "", status->services ? 0 : strlen("cidsteer") };
@@ -246,6 +266,8 @@ static void status_print(const struct status *status)
 		print_cpu(&row, &status->cpu[i]);
 	for (unsigned int i = 0; i < status->devices; i++)
 		print_device(&row, &status->device[i]);
+	for (unsigned int i = 0; i < status->nics; i++)
+		print_nic(&row, status, &status->nic[i]);
 	for (unsigned int i = 0; i < status->notes; i++)
 		printf("note: %s\n", status->note[i].line);
 }
@@ -302,10 +324,25 @@ static json_t *device_json(const struct status_device *device)
 			 (json_int_t)device->count.sent);
 }
 
+static json_t *nic_json(const struct status *status, const struct status_nic *nic)
+{
+	const struct view_service *service = view_service_by_id(status->view, nic->service);
+	json_t *covered = json_array();
+
+	for (unsigned int queue = 0; queue < CS_MAX_QUEUES; queue++) {
+		if (nic->covered[queue])
+			json_array_append_new(covered, json_integer(queue));
+	}
+	return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o}", "netns", nic->netns, "interface",
+			 nic->name, "service", service ? service->name : "?", "workers",
+			 nic->workers, "queues",
+			 nic->queues ? json_integer(nic->queues) : json_null(), "covered", covered);
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *services = json_array(), *interfaces = json_array(), *notes = json_array();
-	json_t *cpus = json_array(), *devices = json_array();
+	json_t *cpus = json_array(), *devices = json_array(), *xsks = json_array();
 
 	for (unsigned int i = 0; i < status->services; i++)
 		json_array_append_new(services, service_json(status, &status->service[i]));
@@ -319,13 +356,14 @@ static json_t *status_json(const struct status *status)
 		json_array_append_new(cpus, cpu_json(&status->cpu[i]));
 	for (unsigned int i = 0; i < status->devices; i++)
 		json_array_append_new(devices, device_json(&status->device[i]));
-	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "word", words[status->word],
-			 "lease_seconds",
-			 (json_int_t)(status->view ?
-					      (status->view->lease_ns + 999999999) / 1000000000 :
-					      0),
-			 "services", services, "interfaces", interfaces, "cpus", cpus, "devices",
-			 devices, "findings", findings_json(&status->findings), "notes", notes);
+	for (unsigned int i = 0; i < status->nics; i++)
+		json_array_append_new(xsks, nic_json(status, &status->nic[i]));
+	return json_pack(
+		"{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "word", words[status->word],
+		"lease_seconds",
+		(json_int_t)(status->view ? (status->view->lease_ns + 999999999) / 1000000000 : 0),
+		"services", services, "interfaces", interfaces, "cpus", cpus, "devices", devices,
+		"xsks", xsks, "findings", findings_json(&status->findings), "notes", notes);
 }
 
 int status_report(const char *dir, json_t **json, struct error *error)

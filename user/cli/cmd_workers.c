@@ -8,7 +8,7 @@
 
 static const char *const heads[] = {
 	"ID",	       "SERVICE", "GEN",    "PID", "STATE",  "ROUTES",
-	"PROVISIONAL", "REFUSED", "STRAYS", "CPU", "DEVICE",
+	"PROVISIONAL", "REFUSED", "STRAYS", "CPU", "DEVICE", "XSK",
 };
 #define COLUMNS (sizeof(heads) / sizeof(heads[0]))
 #define RIGHT (1u << 0 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 9)
@@ -34,8 +34,8 @@ static void add_row(struct table *table, const struct view *view, int id,
 		    const struct cs_usage *usage)
 {
 	const struct cs_worker *worker = &view->worker[id];
-	char text[16], name[IFNAMSIZ];
-	const char *device;
+	char text[16], name[IFNAMSIZ], queues[XSKS_TEXT];
+	const char *device, *xsks;
 
 	snprintf(text, sizeof(text), "%d", id);
 	table_add(table, text);
@@ -53,6 +53,8 @@ static void add_row(struct table *table, const struct view *view, int id,
 	table_add(table, text);
 	device = view_device_name(view, id, name);
 	table_add(table, device ? device : "-");
+	xsks = view_xsks_text(view, id, queues);
+	table_add(table, xsks ? xsks : "-");
 }
 
 static json_t *worker_json(const struct view *view, int id, const struct cs_usage *usage)
@@ -61,16 +63,17 @@ static json_t *worker_json(const struct view *view, int id, const struct cs_usag
 	char name[IFNAMSIZ];
 	const char *device = view_device_name(view, id, name);
 
-	return json_pack("{s:i, s:s, s:I, s:I, s:s, s:o, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "id", id, "service", view_service_name(view, worker), "generation",
-			 (json_int_t)worker->generation, "pid", (json_int_t)worker->pid, "state",
-			 view_state(worker->state), "cpu",
-			 view_cpu(view, id) < 0 ? json_null() : json_integer(view_cpu(view, id)),
-			 "device", device, "routes", (json_int_t)view_routes(usage), "provisional",
-			 (json_int_t)usage->provisional, "issued", (json_int_t)usage->issued,
-			 "retired", (json_int_t)usage->retired, "refused",
-			 (json_int_t)usage->refused, "strays", (json_int_t)usage->strays,
-			 "path_changes", (json_int_t)usage->path_changes);
+	return json_pack(
+		"{s:i, s:s, s:I, s:I, s:s, s:o, s:s?, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"id", id, "service", view_service_name(view, worker), "generation",
+		(json_int_t)worker->generation, "pid", (json_int_t)worker->pid, "state",
+		view_state(worker->state), "cpu",
+		view_cpu(view, id) < 0 ? json_null() : json_integer(view_cpu(view, id)), "device",
+		device, "xsks", view_xsks_json(view, id), "routes", (json_int_t)view_routes(usage),
+		"provisional", (json_int_t)usage->provisional, "issued", (json_int_t)usage->issued,
+		"retired", (json_int_t)usage->retired, "refused", (json_int_t)usage->refused,
+		"strays", (json_int_t)usage->strays, "path_changes",
+		(json_int_t)usage->path_changes);
 }
 
 /* Into one of both. */

@@ -27,6 +27,8 @@ struct explanation {
 	bool dropped;		  /* it is to be, and the lease is valid */
 	bool has_socket;	  /* the worker, at the listener */
 	int cpu;		  /* that XDP moves it to, if it comes in on another; -1: none */
+	bool xsk;		  /* XDP sends it to its worker's AF_XDP socket, if there is one */
+	bool xsk_drops;		  /* if there is none, it is dropped */
 	char device[IFNAMSIZ];	  /* that XDP sends it to, but for a larger one; "": none */
 	bool any_client; /* the client was made up: what its 4-tuple decides is not known */
 	int bucket;	 /* of the ring; -1: not asked for, or not known */

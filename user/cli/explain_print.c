@@ -261,6 +261,11 @@ static void print_reason(const struct explanation *ex)
 		printf("moves it to CPU %d, if it comes in on another", ex->cpu);
 	else if (*ex->device)
 		printf("sends it to the device %s, if it is not too large for that", ex->device);
+	else if (ex->xsk)
+		printf("sends it to the AF_XDP socket of worker %u for the queue that it comes in "
+		       "on; "
+		       "if there is none, it %s",
+		       ex->verdict.worker, ex->xsk_drops ? "drops it; without XDP" : "passes");
 	else
 		printf("passes");
 }
@@ -400,12 +405,14 @@ json_t *explain_json_decision(const struct explanation *ex)
 
 	if (json)
 		json_object_set_new(json, "xdp",
-				    json_string(ex->dropped  ? "drop" :
-						ex->cpu >= 0 ? "move" :
-						*ex->device  ? "send" :
-							       "pass"));
+				    json_string(ex->dropped	       ? "drop" :
+						ex->cpu >= 0	       ? "move" :
+						*ex->device || ex->xsk ? "send" :
+									 "pass"));
 	if (json && !ex->dropped && ex->cpu >= 0)
 		json_object_set_new(json, "cpu", json_integer(ex->cpu));
+	if (json && !ex->dropped && ex->xsk)
+		json_object_set_new(json, "xsk", json_true());
 	if (json && !ex->dropped && *ex->device)
 		json_object_set_new(json, "device", json_string(ex->device));
 	return json;

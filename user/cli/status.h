@@ -60,6 +60,18 @@ struct status_device {
 	struct cs_dev_count count;
 };
 
+/* One on which workers of a service have AF_XDP sockets. */
+struct status_nic {
+	__u32 service;
+	__u32 ifindex;
+	char netns[NETNS_NAME]; /* "": this one */
+	char name[IFNAMSIZ];	/* "?": it is gone, or cannot be looked at */
+	unsigned int workers;
+	int worker;		     /* the first of them */
+	unsigned int queues;	     /* that it has; 0: not known */
+	bool covered[CS_MAX_QUEUES]; /* some worker has a socket for the queue */
+};
+
 #define STATUS_NOTES 4
 
 struct status {
@@ -72,6 +84,8 @@ struct status {
 	struct status_cpu cpu[CS_MAX_CPUS];
 	unsigned int devices;
 	struct status_device device[CS_MAX_DEVICES];
+	unsigned int nics;
+	struct status_nic *nic;
 	bool foresees;		  /* what would be lost is found, though nothing is moved yet */
 	struct findings findings; /* of no one service */
 	enum word word;		  /* the worst of all */
@@ -103,6 +117,12 @@ int devices_read(struct status *status);
  */
 void findings_of_devices(struct status *status,
 			 void (*note)(struct status *status, const char *line));
+
+/* Reads where workers have AF_XDP sockets.  Returns 0 or a negative errno. */
+int xsks_read(struct status *status);
+
+/* Sockets that get nothing, and queues that have none. */
+void findings_of_xsks(struct status *status);
 
 /* Interfaces that lose what is moved.  What cannot be looked at is told to @note. */
 void findings_of_moves(struct status *status,

@@ -180,7 +180,8 @@ bool view_drops(const struct view_service *service)
 	const struct cs_service *settings = &service->settings;
 
 	return settings->unknown_cid == CS_POLICY_DROP || settings->malformed == CS_POLICY_DROP ||
-	       settings->not_quic == CS_POLICY_DROP || settings->small_initial == CS_POLICY_DROP;
+	       settings->not_quic == CS_POLICY_DROP || settings->small_initial == CS_POLICY_DROP ||
+	       settings->no_xsk == CS_POLICY_DROP;
 }
 
 __u32 view_netns(const struct view_service *service)

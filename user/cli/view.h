@@ -6,6 +6,7 @@
 #ifndef CS_VIEW_H
 #define CS_VIEW_H
 
+#include <jansson.h>
 #include <net/if.h>
 
 #include "common/address.h"
@@ -68,6 +69,14 @@ bool view_device_is_there(const struct view *view, const struct cs_target *targe
 
 /* Its name; "?": it is gone, or not to be had; NULL: the worker is behind none. */
 const char *view_device_name(const struct view *view, int id, char name[IFNAMSIZ]);
+
+/* Has it AF_XDP sockets?  Then @target is what cs_targets says of them. */
+bool view_xsks(const struct view *view, int id, struct cs_target *target);
+
+/* Their interfaces and queues, "eth0:0-3,eth1:0"; NULL: it has none. */
+#define XSKS_TEXT (CS_MAX_WORKER_NICS * (IFNAMSIZ + sizeof(":255-255,")))
+const char *view_xsks_text(const struct view *view, int id, char text[XSKS_TEXT]);
+json_t *view_xsks_json(const struct view *view, int id);
 
 /* Has the service a policy that drops? */
 bool view_drops(const struct view_service *service);

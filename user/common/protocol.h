@@ -7,6 +7,8 @@
  *                                   <-       REGISTERED (+ table, usage lines)  or  REFUSED
  *   READY, DRAIN                    ->
  *                                   <-       DONE
+ *   XSKS + its AF_XDP sockets       ->
+ *                                   <-       DONE  or  REFUSED, which does not close
  *   WRITE, shared_table = no only   ->
  *                                   <-       WRITTEN, in the order of the WRITEs
  *                                   <-       STATE, unasked: what the worker is now
@@ -26,7 +28,7 @@
 #include "core/abi.h"
 
 #define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
-#define CS_PROTOCOL_VERSION 5
+#define CS_PROTOCOL_VERSION 6
 #define CS_CONTROL_PATH "/run/cidsteer/control.sock"
 
 enum {
@@ -41,6 +43,7 @@ enum {
 	CS_MSG_STATE,
 	CS_MSG_COMMAND,
 	CS_MSG_STRAY,
+	CS_MSG_XSKS,
 };
 
 struct cs_msg {
@@ -116,6 +119,22 @@ struct cs_msg_stray {
 	__u8 cid[CS_MAX_CID];
 };
 _Static_assert(sizeof(struct cs_msg_stray) == 40, "message layout");
+
+/* Of an AF_XDP socket: where it is bound. */
+struct cs_xsk {
+	__u32 ifindex;
+	__u32 queue;
+};
+_Static_assert(sizeof(struct cs_xsk) == 8, "message layout");
+
+/* All AF_XDP sockets of the worker; their descriptors come with it, in the same order. */
+struct cs_msg_xsks {
+	struct cs_msg head;
+	__u32 count; /* of @xsk that follow; the message ends behind the last */
+	__u32 pad;   /* must be zero */
+	struct cs_xsk xsk[CS_MAX_WORKER_XSKS];
+};
+_Static_assert(sizeof(struct cs_msg_xsks) == 24 + 8 * CS_MAX_WORKER_XSKS, "message layout");
 
 enum {
 	CS_COMMAND_DRAIN = 1, /* a worker */

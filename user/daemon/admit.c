@@ -82,8 +82,7 @@ static int check_owner(const struct service *service, int fd, struct error *erro
 			 status.st_uid, service->value.name, service->value.uid);
 }
 
-/* All listeners of a service are in one. */
-static __u16 service_netns(const struct workers *workers, __u32 service)
+__u16 service_netns(const struct workers *workers, __u32 service)
 {
 	for (int i = 0; i < CS_MAX_LISTENERS; i++) {
 		const struct listener *listener = &workers->listener[i];

@@ -16,6 +16,11 @@
 struct listener *admit_socket(struct workers *workers, __u32 service, int fd, __u32 *notes,
 			      __u64 *elsewhere, int *err, struct error *error);
 
+/* Network namespace of a service, in which all its listeners are: an index into
+ * cs_abi.netns_cookie.
+ */
+__u16 service_netns(const struct workers *workers, __u32 service);
+
 /* CIDSTEER_NOTE_* of a socket. */
 __u32 admit_notes(int fd);
 

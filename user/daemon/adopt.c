@@ -61,9 +61,8 @@ static int find_socket(const struct worker *worker)
 /* What the maps say is input: numbers that cannot be, or that another worker has, are refused. */
 static bool is_plausible(const struct workers *workers, const struct cs_worker *value)
 {
-	if (value->target > CS_TARGET_DEVICE || !value->service ||
-	    value->service >= CS_MAX_SERVICES || !workers->service[value->service].value.used ||
-	    value->state > CS_WORKER_DEAD)
+	if (value->target > CS_TARGET_XSK || !value->service || value->service >= CS_MAX_SERVICES ||
+	    !workers->service[value->service].value.used || value->state > CS_WORKER_DEAD)
 		return false;
 	if (!value->pid || !value->usage || value->usage >= CS_MAX_SERVICE_WORKERS ||
 	    workers->service[value->service].usage_taken[value->usage])

@@ -129,15 +129,21 @@ int connection_answer(struct connection *connection, struct cs_msg *message, __u
 	return 0;
 }
 
-void connection_refuse(struct connection *connection, __u32 serial, int err,
-		       const struct error *error)
+int connection_say_refused(struct connection *connection, __u32 serial, int err,
+			   const struct error *error)
 {
 	struct cs_msg_refused refused = { .error = err };
 
 	snprintf(refused.line, sizeof(refused.line), "%s", error->line);
 	log_limited("refused pid %d (uid %u): %s", connection->peer.pid, connection->peer.uid,
 		    error->line);
-	connection_answer(connection, &refused.head, CS_MSG_REFUSED, sizeof(refused), serial, NULL,
-			  0);
+	return connection_answer(connection, &refused.head, CS_MSG_REFUSED, sizeof(refused), serial,
+				 NULL, 0);
+}
+
+void connection_refuse(struct connection *connection, __u32 serial, int err,
+		       const struct error *error)
+{
+	connection_say_refused(connection, serial, err, error);
 	connection_close(connection);
 }

@@ -15,7 +15,7 @@
 #include "daemon/control.h"
 
 /* One more than a worker may pass, so that one too many is noticed. */
-#define MAX_FDS (CS_MAX_SERVICE_LISTENERS + 1)
+#define MAX_FDS (CS_MAX_WORKER_XSKS + 1)
 
 struct connection {
 	struct source source;
@@ -32,6 +32,7 @@ union message {
 	struct cs_msg_write write;
 	struct cs_msg_command command;
 	struct cs_msg_stray stray;
+	struct cs_msg_xsks xsks;
 	char bytes[sizeof(struct cs_msg_write) + 1]; /* one more: too long is noticed */
 };
 
@@ -55,6 +56,10 @@ void request_close_fds(struct request *request);
  */
 int connection_answer(struct connection *connection, struct cs_msg *message, __u16 type,
 		      size_t bytes, __u32 serial, const int *fds, size_t count);
+
+/* Says why.  Returns as connection_answer(). */
+int connection_say_refused(struct connection *connection, __u32 serial, int err,
+			   const struct error *error);
 
 /* Says why, and closes: the caller must not touch the connection any more. */
 void connection_refuse(struct connection *connection, __u32 serial, int err,

@@ -11,6 +11,7 @@
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
+#include "daemon/xsks.h"
 #include "dataplane/config.h"
 
 #ifndef SO_PEERPIDFD
@@ -300,6 +301,64 @@ static void handle_stray(struct connection *connection, const struct request *re
 		worker_record_stray(worker, message->cid, message->len);
 }
 
+static int check_xsks(const struct connection *connection, const struct request *request,
+		      struct error *error)
+{
+	const struct cs_msg_xsks *message = &request->message.xsks;
+	size_t head = offsetof(struct cs_msg_xsks, xsk);
+
+	if (!connection->registered)
+		return error_set(error, -EPROTO, "XSKS without a registered worker");
+	if (request->bytes < head || message->count > CS_MAX_WORKER_XSKS ||
+	    request->bytes != head + message->count * sizeof(message->xsk[0]))
+		return error_set(error, -EPROTO, "XSKS has %zu bytes, which is not what it counts",
+				 request->bytes);
+	if (message->pad)
+		return error_set(error, -EPROTO, "XSKS has padding that is not zero");
+	if (request->truncated && request->fds <= CS_MAX_WORKER_XSKS)
+		return error_set(error, -EMFILE,
+				 "the daemon has no descriptor left for the sockets: raise its "
+				 "RLIMIT_NOFILE");
+	if (request->fds != message->count)
+		return error_set(error, -EPROTO, "XSKS announces %u sockets, %u came",
+				 message->count, request->fds);
+	return 0;
+}
+
+static void say_xsks(const struct worker *worker, __u32 count)
+{
+	if (count)
+		log_line("%s: worker %u has %u AF_XDP socket%s", worker_service(worker)->value.name,
+			 worker->id, count, count == 1 ? "" : "s");
+	else
+		log_line("%s: worker %u has no AF_XDP sockets any more",
+			 worker_service(worker)->value.name, worker->id);
+}
+
+static void handle_xsks(struct connection *connection, struct request *request)
+{
+	const struct cs_msg_xsks *message = &request->message.xsks;
+	struct worker *worker = connection->worker;
+	__u32 serial = message->head.serial;
+	struct error error;
+	int err = check_xsks(connection, request, &error);
+	bool malformed = err == -EPROTO;
+
+	if (!err && (!worker || worker->dead))
+		err = error_set(&error, -ESTALE, "the worker was declared dead");
+	if (!err)
+		err = xsks_set(worker, message->xsk, request->fd, message->count, &error);
+	request_close_fds(request);
+	if (malformed) {
+		connection_refuse(connection, serial, err, &error);
+	} else if (!err) {
+		say_xsks(worker, message->count);
+		answer_done(connection, serial, 0);
+	} else if (connection_say_refused(connection, serial, err, &error)) {
+		connection_close(connection);
+	}
+}
+
 /* READY and DRAIN are nothing but a head.  Returns whether the connection is still there. */
 static bool check_bare(struct connection *connection, const struct request *request,
 		       const char *what)
@@ -427,6 +486,10 @@ void request_handle(struct connection *connection, struct request *request)
 
 	if (!err && head->type == CS_MSG_REGISTER) {
 		handle_register(connection, request);
+		return;
+	}
+	if (!err && head->type == CS_MSG_XSKS) {
+		handle_xsks(connection, request);
 		return;
 	}
 	if (!err && request->fds)

@@ -10,6 +10,7 @@
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/targets.h"
+#include "daemon/xsks.h"
 
 #define CPU_BITS 8192 /* the kernel refuses a set that is smaller than its own */
 
@@ -64,8 +65,9 @@ static __u32 wanted_cpu(const struct worker *worker)
 	enum config_cpu policy = worker_service(worker)->cpu;
 	__u32 cpu = policy == CONFIG_CPU_NEVER ? 0 : worker->cpu_asked;
 
-	if (worker->value.target == CS_TARGET_DEVICE)
-		return 0; /* the stack of another namespace takes its packets */
+	/* The stack of another namespace takes its packets, or none does. */
+	if (worker->value.target == CS_TARGET_DEVICE || worker->value.target == CS_TARGET_XSK)
+		return 0;
 	if (!cpu && policy == CONFIG_CPU_AFFINITY)
 		cpu = affinity_of(worker->value.pid);
 	return cpu && cpu <= CS_MAX_CPUS && worker->all->cpu_online[cpu - 1] ? cpu : 0;
@@ -111,8 +113,7 @@ static int write_target(const struct worker *worker, __u32 cpu)
 		       0;
 }
 
-/* The entry says whether packets are sent on; one that is not written yet will. */
-static int write_entry(struct worker *worker, __u8 target)
+int target_name(struct worker *worker, __u8 target)
 {
 	__u8 before = worker->value.target;
 	int err = 0;
@@ -136,7 +137,7 @@ static int move(struct worker *worker, __u32 cpu)
 	if (cpu)
 		err = write_target(worker, cpu - 1);
 	if (!err)
-		err = write_entry(worker, cpu ? CS_TARGET_CPU : CS_TARGET_SOCKET);
+		err = target_name(worker, cpu ? CS_TARGET_CPU : CS_TARGET_SOCKET);
 	if (err) {
 		if (cpu)
 			leave_cpu(all, cpu - 1);
@@ -159,12 +160,18 @@ void target_choose(struct worker *worker)
 			    worker_service(worker)->value.name, worker->id, strerror(-err));
 }
 
-void target_leave(struct worker *worker)
+void target_leave_cpu(struct worker *worker)
 {
 	if (worker->cpu)
 		leave_cpu(worker->all, worker->cpu - 1);
 	worker->cpu = 0;
+}
+
+void target_leave(struct worker *worker)
+{
+	target_leave_cpu(worker);
 	device_leave(worker);
+	xsks_leave(worker);
 }
 
 void target_adopt(struct worker *worker)
@@ -172,6 +179,7 @@ void target_adopt(struct worker *worker)
 	struct cs_target target;
 
 	device_adopt(worker);
+	xsks_adopt(worker);
 	if (worker->value.target != CS_TARGET_CPU)
 		return;
 	if (!bpf_map_lookup_elem(worker->all->plane->map[PLANE_TARGETS], &worker->id, &target) &&
@@ -180,7 +188,7 @@ void target_adopt(struct worker *worker)
 		worker->all->cpu_users[target.index]++;
 	}
 	if (!worker->cpu)
-		write_entry(worker, CS_TARGET_SOCKET); /* no such CPU */
+		target_name(worker, CS_TARGET_SOCKET); /* no such CPU */
 	/* Until it says so itself. */
 	if (worker_service(worker)->cpu == CONFIG_CPU_ASKED)
 		worker->cpu_asked = worker->cpu;

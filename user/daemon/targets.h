@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Targets: to which CPU XDP moves a worker's packets.
+ * Targets: where XDP sends a worker's packets, and to which CPU it moves them.  For devices see
+ * devices.h, for AF_XDP sockets xsks.h.
  *
  * A CPU has a queue and a thread in the kernel (cs_cpus) for as long as a worker uses it.  What
  * cannot be had costs the move, never the worker: its packets stay where they are.
@@ -18,6 +19,17 @@ int target_check(__u32 cpu, struct error *error);
  * before, it is only in its value.
  */
 void target_choose(struct worker *worker);
+
+/*
+ * target_name - write into a worker's entry what CS_TARGET_* it has
+ *
+ * The entry says whether packets are sent on; one that is not written yet will.  What the target
+ * needs is there before.  Returns 0, or a negative errno: then it is as it was.
+ */
+int target_name(struct worker *worker, __u8 target);
+
+/* It is moved to no CPU any more; its entry has another target. */
+void target_leave_cpu(struct worker *worker);
 
 /* It is sent nothing any more. */
 void target_leave(struct worker *worker);

@@ -35,10 +35,11 @@ struct worker {
 	struct workers *all;
 	struct cs_worker value; /* as in cs_workers */
 	__u32 id;
-	__u32 cpu_asked;	/* that it runs on, and 1; 0: it did not say */
-	__u32 cpu;		/* that its packets are moved to, and 1; 0: none */
-	__u32 device;		/* that it is behind, its slot in cs_devs and 1; 0: none */
-	struct routes routes;	/* for a service whose table is not shared */
+	__u32 cpu_asked; /* that it runs on, and 1; 0: it did not say */
+	__u32 cpu;	 /* that its packets are moved to, and 1; 0: none */
+	__u32 device;	 /* that it is behind, its slot in cs_devs and 1; 0: none */
+	struct cs_nic nic[CS_MAX_WORKER_NICS]; /* where it has AF_XDP sockets, as in cs_targets */
+	struct routes routes;		       /* for a service whose table is not shared */
 	struct worker **holder; /* set to NULL when the worker is freed; NULL: nobody holds it */
 	bool gone;		/* the process */
 	bool dead;		/* buried */
@@ -98,6 +99,8 @@ struct workers {
 	bool cpu_owed; /* a queue could not be made */
 	__u32 cpu_queue;
 	struct device device[CS_MAX_DEVICES]; /* by their slots in cs_devs */
+	bool xsk_taken[CS_MAX_XSKS];	      /* slots of cs_xsks */
+	__u32 xsk_next;			      /* slot that is looked at first */
 	__u32 sweeping;			      /* workers whose table is being swept */
 	/* Hears that a worker's state or numbers changed. */
 	void (*tell)(struct worker *worker);

@@ -190,6 +190,7 @@ static int check_drain_seconds(cfg_t *cfg, cfg_opt_t *opt)
 static const char *const policies[POLICIES] = { "hash", "pass", "drop" };
 static const char *const not_quic_policies[POLICIES] = { "hash", "pass", "drop", "quic" };
 static const char *const initial_policies[POLICIES] = { "count", NULL, "drop" };
+static const char *const xsk_policies[POLICIES] = { NULL, "pass", "drop" };
 
 static const struct policy_row {
 	const char *option;
@@ -200,6 +201,7 @@ static const struct policy_row {
 	{ "malformed", policies, "\"hash\", \"pass\" or \"drop\"" },
 	{ "not_quic", not_quic_policies, "\"quic\", \"hash\", \"pass\" or \"drop\"" },
 	{ "small_initial", initial_policies, "\"count\" or \"drop\"" },
+	{ "no_xsk", xsk_policies, "\"pass\" or \"drop\"" },
 };
 
 #define POLICY_ROWS (sizeof(policy_rows) / sizeof(policy_rows[0]))
@@ -287,10 +289,10 @@ static int check_cpu_queue(cfg_t *cfg, cfg_opt_t *opt)
 /* libconfuse goes on without a default that it has no memory for. */
 static bool has_defaults(cfg_t *service)
 {
-	static const char *const names[] = { "cid_length",   "max_cids",      "unknown_cid",
-					     "malformed",    "not_quic",      "small_initial",
-					     "shared_table", "drain_seconds", "cpu",
-					     "behind_device" };
+	static const char *const names[] = { "cid_length",    "max_cids",      "unknown_cid",
+					     "malformed",     "not_quic",      "small_initial",
+					     "shared_table",  "drain_seconds", "cpu",
+					     "behind_device", "no_xsk" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (!cfg_size(service, names[i]))
@@ -324,6 +326,7 @@ static int take_service(cfg_t *from, struct config_service *to)
 	to->malformed = take_policy(from, "malformed");
 	to->not_quic = take_policy(from, "not_quic");
 	to->small_initial = take_policy(from, "small_initial");
+	to->no_xsk = take_policy(from, "no_xsk");
 	to->drain_seconds = cfg_getint(from, "drain_seconds");
 	to->cpu = find_cpu(cfg_getstr(from, "cpu"));
 	to->behind_device = !strcmp(cfg_getstr(from, "behind_device"), BEHIND_DEVICE);
@@ -399,6 +402,7 @@ static cfg_t *make_parser(void)
 		CFG_INT("drain_seconds", 0, CFGF_NONE),
 		CFG_STR("cpu", "asked", CFGF_NONE),
 		CFG_STR("behind_device", "never", CFGF_NONE),
+		CFG_STR("no_xsk", "pass", CFGF_NONE),
 		CFG_END(),
 	};
 	static cfg_opt_t top[] = {
@@ -426,6 +430,7 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service|drain_seconds", check_drain_seconds);
 	cfg_set_validate_func(cfg, "service|cpu", check_cpu);
 	cfg_set_validate_func(cfg, "service|behind_device", check_behind_device);
+	cfg_set_validate_func(cfg, "service|no_xsk", check_policy);
 	cfg_set_validate_func(cfg, "cpu_queue", check_cpu_queue);
 	return cfg;
 }

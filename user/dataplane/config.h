@@ -30,7 +30,7 @@ struct config_service {
 	__u8 cid_len;	/* bytes */
 	__u32 max_cids; /* routes */
 	bool shared_table;
-	__u8 unknown_cid, malformed, not_quic, small_initial; /* CS_POLICY_* */
+	__u8 unknown_cid, malformed, not_quic, small_initial, no_xsk; /* CS_POLICY_* */
 	enum config_cpu cpu;
 	bool behind_device;  /* workers in other namespaces, behind a veth, may register */
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */

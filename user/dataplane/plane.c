@@ -23,19 +23,20 @@
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 const char *const plane_map_names[PLANE_MAPS] = {
-	[PLANE_PORTS] = "cs_ports",	    [PLANE_LINES] = "cs_lines",
-	[PLANE_ADDRS] = "cs_addrs",	    [PLANE_SERVICES] = "cs_services",
-	[PLANE_CIDS] = "cs_cids",	    [PLANE_USAGE] = "cs_usage",
-	[PLANE_WORKERS] = "cs_workers",	    [PLANE_SOCKETS] = "cs_sockets",
-	[PLANE_RING] = "cs_ring",	    [PLANE_COUNTERS] = "cs_counters",
-	[PLANE_HEAD] = "cs_head",	    [PLANE_LOCALS] = "cs_locals",
-	[PLANE_PREFIXES] = "cs_prefixes",   [PLANE_LEASE] = "cs_lease",
-	[PLANE_WATCH] = "cs_watch",	    [PLANE_RECORD] = "cs_record",
-	[PLANE_TRACED] = "cs_traced",	    [PLANE_LEFT_OUT] = "cs_left_out",
-	[PLANE_DRAFT] = "cs_draft",	    [PLANE_TARGETS] = "cs_targets",
-	[PLANE_CPUS] = "cs_cpus",	    [PLANE_CPU_COUNTS] = "cs_cpu_counts",
-	[PLANE_DEVS] = "cs_devs",	    [PLANE_DEV_COUNTS] = "cs_dev_counts",
-	[PLANE_LISTENERS] = "cs_listeners", [PLANE_ABI] = "cs_abi",
+	[PLANE_PORTS] = "cs_ports",	  [PLANE_LINES] = "cs_lines",
+	[PLANE_ADDRS] = "cs_addrs",	  [PLANE_SERVICES] = "cs_services",
+	[PLANE_CIDS] = "cs_cids",	  [PLANE_USAGE] = "cs_usage",
+	[PLANE_WORKERS] = "cs_workers",	  [PLANE_SOCKETS] = "cs_sockets",
+	[PLANE_RING] = "cs_ring",	  [PLANE_COUNTERS] = "cs_counters",
+	[PLANE_HEAD] = "cs_head",	  [PLANE_LOCALS] = "cs_locals",
+	[PLANE_PREFIXES] = "cs_prefixes", [PLANE_LEASE] = "cs_lease",
+	[PLANE_WATCH] = "cs_watch",	  [PLANE_RECORD] = "cs_record",
+	[PLANE_TRACED] = "cs_traced",	  [PLANE_LEFT_OUT] = "cs_left_out",
+	[PLANE_DRAFT] = "cs_draft",	  [PLANE_TARGETS] = "cs_targets",
+	[PLANE_CPUS] = "cs_cpus",	  [PLANE_CPU_COUNTS] = "cs_cpu_counts",
+	[PLANE_DEVS] = "cs_devs",	  [PLANE_DEV_COUNTS] = "cs_dev_counts",
+	[PLANE_XSKS] = "cs_xsks",	  [PLANE_LISTENERS] = "cs_listeners",
+	[PLANE_ABI] = "cs_abi",
 };
 
 /* What libbpf last complained about: its errno alone seldom says what to do. */

@@ -51,6 +51,7 @@ enum plane_map {
 	PLANE_CPU_COUNTS,
 	PLANE_DEVS,
 	PLANE_DEV_COUNTS,
+	PLANE_XSKS,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,

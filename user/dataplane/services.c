@@ -159,6 +159,7 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 	service->unknown_cid = want->unknown_cid;
 	service->malformed = want->malformed;
 	service->not_quic = want->not_quic;
+	service->no_xsk = want->no_xsk;
 	service->small_initial = want->small_initial;
 	return 0;
 }

@@ -312,6 +312,8 @@ static int take_all(struct cidsteer *handle)
 		err = batch_flush(handle, 0);
 		if (!err && handle->ready && !handle->ready_serial)
 			session_ready(handle, 0);
+		if (!err && is_connected(handle))
+			xsks_resend(handle);
 	}
 	return had && handle->control < 0 ? -ENOTCONN : 0;
 }
@@ -328,10 +330,15 @@ EXPORT int cidsteer_dispatch(struct cidsteer *handle)
 	err = handle->control < 0 ? 0 : take_all(handle);
 	if (is_dead(handle))
 		return was_dead ? 0 : -ESTALE;
-	if (err || !handle->reissue)
+	if (err)
 		return err;
-	handle->reissue = false;
-	return CIDSTEER_REISSUE;
+	if (handle->reissue) {
+		handle->reissue = false;
+		return CIDSTEER_REISSUE;
+	}
+	err = handle->no_xsks ? CIDSTEER_NO_XSKS : 0;
+	handle->no_xsks = false;
+	return err;
 }
 
 EXPORT int cidsteer_get_state(const struct cidsteer *handle, struct cidsteer_state *state)

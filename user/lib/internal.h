@@ -4,6 +4,7 @@
  *
  *   cidsteer.c   the public calls
  *   session.c    registering, and doing so again with the next daemon
+ *   xsks.c       AF_XDP sockets
  *   batch.c      writes by message, where the table is not shared
  *   link.c       the connection
  */
@@ -40,6 +41,12 @@ struct queue {
 	int32_t last_result; /* of the last write of the last answer */
 };
 
+struct xsks {
+	uint32_t count;
+	struct cidsteer_xsk xsk[CIDSTEER_XSKS_MAX]; /* the caller's */
+	uint64_t cookie[CIDSTEER_XSKS_MAX];	    /* by which they are known to be the same */
+};
+
 struct cidsteer {
 	volatile uint8_t *owner; /* a page that the kernel wipes in a forked child */
 	int poll;		 /* epoll instance: one descriptor for the handle's whole life */
@@ -68,6 +75,13 @@ struct cidsteer {
 	uint32_t sockets;
 	int socket[CS_MAX_SERVICE_LISTENERS];	   /* the caller's */
 	uint64_t cookie[CS_MAX_SERVICE_LISTENERS]; /* by which they are known to be the same */
+
+	struct xsks xsks;     /* that were set last */
+	bool xsks_owed;	      /* no daemon has answered for them */
+	bool xsks_waits;      /* cidsteer_set_xsks() waits for that */
+	bool no_xsks;	      /* to be said by the next cidsteer_dispatch() */
+	uint32_t xsks_serial; /* of the XSKS that this daemon was sent; 0: none, or answered */
+	int32_t xsks_result;
 
 	struct routes routes;
 	struct cs_usage *usage_lines; /* mapping of the service's lines */
@@ -126,6 +140,12 @@ int session_take(struct cidsteer *handle, int timeout_ms);
 int session_ready(struct cidsteer *handle, int timeout_ms);
 /* Tells the daemon of a stray if that costs no wait, and it was not told of many a moment ago. */
 void session_stray(struct cidsteer *handle, const uint8_t *cid, size_t len);
+
+/* ---- xsks.c --------------------------------------------------------------------------------- */
+/* Passes the sockets to a daemon that does not know them yet; waits for nothing. */
+void xsks_resend(struct cidsteer *handle);
+/* An answer to that, or to cidsteer_set_xsks(): 0 or a negative errno. */
+void xsks_answered(struct cidsteer *handle, int result);
 
 /* ---- batch.c: writes by message, in order -----------------------------------------------------
  */

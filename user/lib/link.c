@@ -11,7 +11,7 @@
 
 #include "lib/internal.h"
 
-#define MAX_FDS CS_MAX_SERVICE_LISTENERS
+#define MAX_FDS CS_MAX_WORKER_XSKS
 
 union control_buffer {
 	struct cmsghdr align;
@@ -64,6 +64,7 @@ void link_close(struct cidsteer *handle)
 	handle->control = -1;
 	handle->registering = false;
 	handle->ready_serial = 0;
+	handle->xsks_serial = 0;
 	batch_lost(handle, false);
 }
 

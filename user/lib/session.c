@@ -202,6 +202,7 @@ static int take_registered(struct cidsteer *handle, const struct cs_msg_register
 	handle->state.state = answer->state;
 	handle->registered = true;
 	handle->missed = false;
+	handle->xsks_owed |= handle->xsks.count > 0;
 	handle->retry_ms = FIRST_RETRY_MS;
 	handle->error[0] = '\0';
 	return 0;
@@ -383,6 +384,10 @@ static int take_done(struct cidsteer *handle, const struct cs_msg_done *done)
 {
 	if (!is_result(done->result, 0))
 		return -EPROTO;
+	if (done->head.serial == handle->xsks_serial) {
+		xsks_answered(handle, done->result);
+		return 0;
+	}
 	handle->done = done->head.serial;
 	handle->done_result = done->result;
 	if (done->head.serial == handle->ready_serial) {
@@ -401,9 +406,20 @@ static int take_state(struct cidsteer *handle, const struct cs_msg_state *state)
 	return -ESTALE;
 }
 
-/* A daemon that answers wrong is given up: what it did is not known. */
-static int take_message(struct cidsteer *handle, const union answer *answer, size_t received)
+/* Of REGISTER it is the end, see take_answer(). */
+static int take_refusal(struct cidsteer *handle, struct cs_msg_refused *answer)
 {
+	if (!handle->xsks_serial || answer->head.serial != handle->xsks_serial)
+		return -EPROTO;
+	xsks_answered(handle, take_refused(handle, answer));
+	return 0;
+}
+
+/* A daemon that answers wrong is given up: what it did is not known. */
+static int take_message(struct cidsteer *handle, union answer *answer, size_t received)
+{
+	if (link_is(&answer->head, received, CS_MSG_REFUSED, sizeof(answer->refused)))
+		return take_refusal(handle, &answer->refused);
 	if (link_is(&answer->head, received, CS_MSG_DONE, sizeof(answer->done)))
 		return take_done(handle, &answer->done);
 	if (link_is(&answer->head, received, CS_MSG_STATE, sizeof(answer->state)) &&
