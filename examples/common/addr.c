@@ -104,6 +104,18 @@ bool addr_equal(const union addr *a, const union addr *b)
 	return addr_port(a) == addr_port(b) && IN6_ARE_ADDR_EQUAL(&a6, &b6);
 }
 
+void addr_map(union addr *addr)
+{
+	struct sockaddr_in6 mapped = {
+		.sin6_family = AF_INET6,
+		.sin6_port = addr->in.sin_port,
+		.sin6_addr = as_in6(addr),
+	};
+
+	if (addr->sa.sa_family == AF_INET)
+		addr->in6 = mapped;
+}
+
 char *addr_format(const union addr *addr, char text[ADDR_TEXT])
 {
 	char host[INET6_ADDRSTRLEN] = "";

@@ -26,6 +26,9 @@ bool addr_is_wildcard(const union addr *addr);
 /* The same address and port; an IPv4-mapped IPv6 address is its IPv4 address. */
 bool addr_equal(const union addr *a, const union addr *b);
 
+/* An IPv4 address as an IPv6 socket that takes both has it (RFC 4291, section 2.5.5.2). */
+void addr_map(union addr *addr);
+
 /* Returns @text. */
 char *addr_format(const union addr *addr, char text[ADDR_TEXT]);
 

@@ -14,6 +14,8 @@
 #define _GNU_SOURCE 1
 #include "h3server/generation.h"
 
+#include "h3server/express.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -47,6 +49,7 @@ struct workers {
 	const struct identity *identity;
 	struct birth *birth;
 	struct child *children;
+	struct express_queues queues; /* of the workers of this process */
 	unsigned int count;
 	int reports[2];
 	int signals;
@@ -157,7 +160,7 @@ static int prepare(struct workers *all)
 	}
 	if (pipe2(all->reports, O_CLOEXEC) < 0 || fcntl(all->reports[0], F_SETFL, O_NONBLOCK) < 0)
 		return failed("pipe", strerror(errno));
-	if (open_signals(all) < 0)
+	if (open_signals(all) < 0 || express_find(&all->queues, all->server->options) < 0)
 		return -1;
 	for (i = 0; i < all->count; i++)
 		if (prepare_child(all, i) < 0)
@@ -199,6 +202,9 @@ static int run_process(struct workers *all, unsigned int index)
 	struct worker *worker = &all->children[index].worker;
 
 	keep_own(all, index);
+	if (express_open_queues(&all->queues, index, all->count, 1) < 0 ||
+	    express_open(worker, &all->queues) < 0)
+		return 1;
 	if (privilege_drop(all->identity) < 0 || print_identity(worker) < 0)
 		return 1;
 	return worker_run(worker) < 0 ? 1 : 0;
@@ -242,11 +248,23 @@ static int start_processes(struct workers *all)
 	return -1;
 }
 
+static int open_lanes(struct workers *all)
+{
+	unsigned int i;
+
+	if (express_open_queues(&all->queues, 0, 1, all->count) < 0)
+		return -1;
+	for (i = 0; i < all->count; i++)
+		if (express_open(&all->children[i].worker, &all->queues) < 0)
+			return -1;
+	return 0;
+}
+
 static void start_threads(struct workers *all)
 {
 	unsigned int i;
 
-	if (privilege_drop(all->identity) < 0) {
+	if (open_lanes(all) < 0 || privilege_drop(all->identity) < 0) {
 		all->failed = true;
 		return;
 	}
@@ -454,7 +472,9 @@ static void finish(struct workers *all)
 		close_sockets(all, &all->children[i]);
 		close_fd(&all->children[i].orders);
 		close_fd(&all->children[i].worker.orders);
+		express_close(&all->children[i].worker);
 	}
+	express_close_queues(&all->queues);
 	close_fd(&all->reports[0]);
 	close_fd(&all->reports[1]);
 	close_fd(&all->signals);

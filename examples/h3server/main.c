@@ -4,7 +4,7 @@
  *
  * N workers, each with its own SO_REUSEPORT socket for every listener, on ngtcp2, nghttp3 and
  * GnuTLS.  What concerns cidsteer is in cids.c (issue, retire), conn.c (when), steer.c (open,
- * dispatch, drain) and worker.c (strays).
+ * dispatch, drain), worker.c (strays) and express.c (AF_XDP sockets).
  */
 #include "h3server/generation.h"
 #include "h3server/options.h"

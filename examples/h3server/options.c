@@ -17,11 +17,21 @@ static const char help[] =
 	"\n"
 	"  --listen ADDR:PORT   listen here; may be given more than once ([::]:443)\n"
 	"  --workers N          number of workers (4)\n"
+	"  --first-worker N     number of the first worker in the statistics (1), where\n"
+	"                       several servers write them into one file\n"
 	"  --threads            workers are threads of one process, not processes\n"
 	"  --gro                receive trains of datagrams (UDP_GRO): the kernel picks the\n"
 	"                       worker by the first, so others in it may be strays\n"
 	"  --cpu                each worker runs on a CPU of its own, where XDP moves its\n"
 	"                       packets\n"
+	"  --io udp             receive and send through UDP sockets (the default)\n"
+	"  --io xsk:IFACE[,IFACE...]\n"
+	"                       where cidsteer's XDP is attached, through AF_XDP sockets; what\n"
+	"                       comes another way through UDP sockets.  With --threads every\n"
+	"                       worker has all queues of the interfaces; else worker i of n\n"
+	"                       has the queues q with q % n = i - 1.  To start takes\n"
+	"                       CAP_NET_RAW, and CAP_IPC_LOCK or RLIMIT_MEMLOCK: 8 MB for a\n"
+	"                       queue, and more for many threads; the workers keep neither\n"
 	"  --user NAME          become this user once the sockets are bound\n"
 	"  --cert FILE, --key FILE\n"
 	"                       certificate chain and key, PEM; without: made up at start\n"
@@ -57,6 +67,7 @@ enum {
 	OPT_THREADS,
 	OPT_GRO,
 	OPT_CPU,
+	OPT_IO,
 	OPT_USER,
 	OPT_CERT,
 	OPT_KEY,
@@ -65,6 +76,7 @@ enum {
 	OPT_PREFERRED,
 	OPT_SERVICE,
 	OPT_CONTROL,
+	OPT_FIRST_WORKER,
 	OPT_GENERATION,
 	OPT_DRAIN,
 	OPT_WITHOUT_DAEMON,
@@ -79,6 +91,7 @@ static const struct option long_options[] = {
 	{ "threads", no_argument, NULL, OPT_THREADS },
 	{ "gro", no_argument, NULL, OPT_GRO },
 	{ "cpu", no_argument, NULL, OPT_CPU },
+	{ "io", required_argument, NULL, OPT_IO },
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "cert", required_argument, NULL, OPT_CERT },
 	{ "key", required_argument, NULL, OPT_KEY },
@@ -87,6 +100,7 @@ static const struct option long_options[] = {
 	{ "preferred-address", required_argument, NULL, OPT_PREFERRED },
 	{ "service", required_argument, NULL, OPT_SERVICE },
 	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "first-worker", required_argument, NULL, OPT_FIRST_WORKER },
 	{ "generation", required_argument, NULL, OPT_GENERATION },
 	{ "drain-seconds", required_argument, NULL, OPT_DRAIN },
 	{ "without-daemon", no_argument, NULL, OPT_WITHOUT_DAEMON },
@@ -136,6 +150,42 @@ static int parse_preferred(struct options *options, const char *text)
 	return 0;
 }
 
+static int add_interface(struct options *options, const char *what, const char *name, size_t len)
+{
+	unsigned int i;
+
+	if (len == 0 || len >= IF_NAMESIZE)
+		return wrong("--io", what, "expected names of interfaces, as in xsk:eth0,eth1");
+	if (options->interfaces == MAX_INTERFACES)
+		return wrong("--io", what, "too many interfaces, 4 is the limit");
+	for (i = 0; i < options->interfaces; i++)
+		if (!strncmp(options->interface[i], name, len) && !options->interface[i][len])
+			return wrong("--io", what, "an interface is named twice");
+	memcpy(options->interface[options->interfaces], name, len);
+	options->interface[options->interfaces++][len] = '\0';
+	return 0;
+}
+
+static int parse_io(struct options *options, const char *text)
+{
+	const char *name = text + strlen("xsk:");
+
+	options->interfaces = 0;
+	if (!strcmp(text, "udp"))
+		return 0;
+	if (strncmp(text, "xsk:", strlen("xsk:")))
+		return wrong("--io", text, "expected udp or xsk:IFACE[,IFACE...]");
+	for (;;) {
+		size_t len = strcspn(name, ",");
+
+		if (add_interface(options, text, name, len) < 0)
+			return -1;
+		if (!name[len])
+			return 0;
+		name += len + 1;
+	}
+}
+
 static int parse_numeric(struct options *options, int opt, const char *text)
 {
 	uint64_t n;
@@ -145,6 +195,11 @@ static int parse_numeric(struct options *options, int opt, const char *text)
 		if (parse_number("--workers", text, 1, MAX_WORKERS, &n) < 0)
 			return -1;
 		options->workers = (unsigned int)n;
+		return 0;
+	case OPT_FIRST_WORKER:
+		if (parse_number("--first-worker", text, 1, MAX_WORKERS, &n) < 0)
+			return -1;
+		options->first_worker = (unsigned int)n;
 		return 0;
 	case OPT_GENERATION:
 		if (parse_number("--generation", text, 0, UINT32_MAX, &n) < 0)
@@ -169,9 +224,12 @@ static int parse_one(struct options *options, int opt, const char *value)
 	switch (opt) {
 	case OPT_LISTEN:
 		return add_listener(options, value);
+	case OPT_IO:
+		return parse_io(options, value);
 	case OPT_PREFERRED:
 		return parse_preferred(options, value);
 	case OPT_WORKERS:
+	case OPT_FIRST_WORKER:
 	case OPT_GENERATION:
 	case OPT_DRAIN:
 	case OPT_CID_LENGTH:
@@ -245,6 +303,7 @@ int options_parse(struct options *options, int argc, char **argv)
 
 	memset(options, 0, sizeof(*options));
 	options->workers = 4;
+	options->first_worker = 1;
 	options->steer = true;
 	options->service = "h3";
 	options->cid_length = 8;
@@ -260,6 +319,9 @@ int options_parse(struct options *options, int argc, char **argv)
 		return wrong("unexpected argument", argv[optind], "see --help");
 	if (!options->cert != !options->key)
 		return wrong("--cert, --key", NULL, "give both or neither");
+	if (options->interfaces && !options->steer)
+		return wrong("--io xsk, --no-steer", NULL,
+			     "AF_XDP sockets get their packets from cidsteer");
 	if (options->listeners == 0 && add_listener(options, "[::]:443") < 0)
 		return -1;
 	return options->has_preferred ? check_preferred(options) : 0;

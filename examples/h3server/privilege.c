@@ -16,12 +16,13 @@
 
 /*
  * What a start of workers needs: to read certificate and key and write --stats whosever they are,
- * to bind any port, to become --user; and to end a generation that hangs.
+ * to bind any port, to open AF_XDP sockets and lock their memory (--io xsk, which the next binary
+ * may want though this one does not), to become --user; and to end a generation that hangs.
  */
 #define BIT(cap) (UINT64_C(1) << (cap))
 #define RESTRICTED                                                                                 \
 	(BIT(CAP_DAC_OVERRIDE) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_SETUID) | BIT(CAP_SETGID) |   \
-	 BIT(CAP_KILL))
+	 BIT(CAP_KILL) | BIT(CAP_NET_RAW) | BIT(CAP_IPC_LOCK))
 
 static int failed(const char *what)
 {

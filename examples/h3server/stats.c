@@ -78,8 +78,9 @@ void stats_worker(const struct stats *s)
 			"\"connections\":%" PRIu64 ",\"transfers\":%" PRIu64
 			",\"path_changes\":%" PRIu64 ",\"strays\":%" PRIu64 ",\"unknown\":%" PRIu64
 			",\"datagrams_in\":%" PRIu64 ",\"trains\":%" PRIu64
-			",\"datagrams_out\":%" PRIu64 "}\n",
+			",\"datagrams_out\":%" PRIu64 ",\"xsk_in\":%" PRIu64 ",\"xsk_out\":%" PRIu64
+			"}\n",
 			s->worker, s->index, s->generation, s->connections, s->transfers,
 			s->path_changes, s->strays, s->unknown, s->datagrams_in, s->trains,
-			s->datagrams_out));
+			s->datagrams_out, s->xsk_in, s->xsk_out));
 }

@@ -14,7 +14,7 @@
 struct stats {
 	int fd;		     /* -1: nobody reads it */
 	unsigned int worker; /* cidsteer's id, or the index */
-	unsigned int index;  /* 1 .. workers */
+	unsigned int index;  /* from 1 on, or from --first-worker on */
 	uint32_t generation;
 	uint64_t connections;  /* accepted */
 	uint64_t transfers;    /* completed */
@@ -22,8 +22,10 @@ struct stats {
 	uint64_t strays;       /* datagrams of another worker's connections */
 	uint64_t unknown;      /* datagrams of no connection */
 	uint64_t datagrams_in;
+	uint64_t xsk_in; /* of these, through AF_XDP sockets (--io xsk) */
 	uint64_t trains; /* of several of them, received at once (--gro) */
 	uint64_t datagrams_out;
+	uint64_t xsk_out; /* of these, through AF_XDP sockets */
 };
 
 struct transfer {

@@ -8,6 +8,7 @@
 #include "h3server/steer.h"
 
 #include "common/quic.h"
+#include "h3server/express.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -81,6 +82,8 @@ void steer_dispatch(struct worker *worker)
 		said(worker, "the daemon is there");
 	if (err == CIDSTEER_REISSUE)
 		cids_reissue(worker->cids);
+	else if (err == CIDSTEER_NO_XSKS)
+		express_untold(worker);
 }
 
 int steer_ready(struct worker *worker)

@@ -5,6 +5,7 @@
 
 #include "common/quic.h"
 #include "h3server/conn.h"
+#include "h3server/express.h"
 #include "h3server/steer.h"
 
 #include <errno.h>
@@ -20,13 +21,8 @@
 
 /* Datagrams from one socket before the others, and the senders, get their turn. */
 #define BATCH 32
-
-/* What became ready: a listener's index, or one of these. */
-enum {
-	READY_ORDERS = MAX_LISTENERS,
-	READY_STEER,
-	READY_SIGNAL
-};
+/* What is served in one round. */
+#define EVENTS (MAX_LISTENERS + 3 + CIDSTEER_XSKS_MAX)
 
 static int failed(const struct worker *worker, const char *what, const char *reason)
 {
@@ -43,31 +39,39 @@ static void report(const struct worker *worker, enum worker_event event)
 		failed(worker, "report", strerror(errno));
 }
 
-/* The socket of a listener that covers @local. */
-static int socket_for(const struct worker *worker, const struct sockaddr *local, socklen_t len)
+int worker_listener(const struct worker *worker, const union addr *local)
 {
 	const struct options *options = worker->server->options;
-	union addr addr = { 0 };
 	unsigned int i;
 
-	memcpy(&addr, local, len);
 	for (i = 0; i < options->listeners; i++)
-		if (addr_equal(&options->listen[i], &addr))
-			return worker->sockets[i];
+		if (addr_equal(&options->listen[i], local))
+			return (int)i;
 	for (i = 0; i < options->listeners; i++)
 		if (addr_is_wildcard(&options->listen[i]) &&
-		    options->listen[i].sa.sa_family == addr.sa.sa_family &&
-		    addr_port(&options->listen[i]) == addr_port(&addr))
-			return worker->sockets[i];
+		    options->listen[i].sa.sa_family == local->sa.sa_family &&
+		    addr_port(&options->listen[i]) == addr_port(local))
+			return (int)i;
 	return -1;
+}
+
+static int send_udp(struct worker *worker, const ngtcp2_path *path, const uint8_t *bytes,
+		    size_t len)
+{
+	union addr local = { 0 };
+	int listener;
+
+	memcpy(&local, path->local.addr, path->local.addrlen);
+	listener = worker_listener(worker, &local);
+	if (listener < 0)
+		return -EADDRNOTAVAIL;
+	return udp_send(worker->sockets[listener], path->local.addr, path->remote.addr,
+			path->remote.addrlen, bytes, len);
 }
 
 void worker_send(struct worker *worker, const ngtcp2_path *path, const uint8_t *bytes, size_t len)
 {
-	int fd = socket_for(worker, path->local.addr, path->local.addrlen);
-
-	if (fd >= 0 && udp_send(fd, path->local.addr, path->remote.addr, path->remote.addrlen,
-				bytes, len) == 0)
+	if (express_send(worker, path, bytes, len) || send_udp(worker, path, bytes, len) == 0)
 		worker->stats.datagrams_out++;
 }
 
@@ -109,7 +113,7 @@ static void unknown_cid(struct worker *worker, const ngtcp2_version_cid *cid)
 		worker->stats.unknown++;
 }
 
-static void dispatch(struct worker *worker, struct udp_datagram *in)
+void worker_dispatch(struct worker *worker, struct udp_datagram *in)
 {
 	ngtcp2_version_cid cid;
 	struct conn *conn;
@@ -152,7 +156,7 @@ static void receive(struct worker *worker, unsigned int listener)
 			continue;
 		worker->stats.trains += train->segment < train->len;
 		while ((in = udp_next(train)))
-			dispatch(worker, in);
+			worker_dispatch(worker, in);
 	}
 }
 
@@ -217,7 +221,7 @@ static void take_signal(struct worker *worker, int fd)
 		worker->stop = true;
 }
 
-static int watch(struct worker *worker, int fd, uint32_t what)
+int worker_watch(struct worker *worker, int fd, uint32_t what)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = what };
 
@@ -231,6 +235,8 @@ static struct timespec *limit_wait(const struct worker *worker, struct timespec 
 {
 	uint64_t now = quic_now(), until = worker->next_expiry, wait;
 
+	if (express_until(worker) < until)
+		until = express_until(worker);
 	if (worker->draining && worker->drain_until < until)
 		until = worker->drain_until;
 	if (worker->draining && !worker->conns)
@@ -245,12 +251,12 @@ static struct timespec *limit_wait(const struct worker *worker, struct timespec 
 
 static void wait_and_serve(struct worker *worker, int signals)
 {
-	struct epoll_event events[MAX_LISTENERS + 3];
+	struct epoll_event events[EVENTS];
 	struct timespec timeout, *limit = limit_wait(worker, &timeout);
 	int i, n;
 
 	worker->idle = true;
-	n = epoll_pwait2(worker->epoll, events, MAX_LISTENERS + 3, limit, NULL);
+	n = epoll_pwait2(worker->epoll, events, EVENTS, limit, NULL);
 	for (i = 0; i < n; i++) {
 		uint32_t what = events[i].data.u32;
 
@@ -260,11 +266,15 @@ static void wait_and_serve(struct worker *worker, int signals)
 			take_orders(worker);
 		else if (what == READY_STEER)
 			steer_dispatch(worker);
+		else if (what >= READY_LANE)
+			express_receive(worker, what - READY_LANE, BATCH);
 		else
 			take_signal(worker, signals);
 	}
 	expire(worker);
 	flush(worker);
+	express_flush(worker);
+	express_look(worker);
 	steer_state(worker);
 	if (steer_is_drained(worker))
 		worker->stop = worker->drained = true;
@@ -304,17 +314,20 @@ static int prepare(struct worker *worker)
 	if (worker->epoll < 0 || !worker->train)
 		return failed(worker, "start", strerror(errno));
 	for (i = 0; i < options->listeners; i++)
-		if (watch(worker, worker->sockets[i], i) < 0)
+		if (worker_watch(worker, worker->sockets[i], i) < 0)
 			return -1;
-	if (watch(worker, worker->orders, READY_ORDERS) < 0 || steer_open(worker) < 0)
+	if (worker_watch(worker, worker->orders, READY_ORDERS) < 0 || steer_open(worker) < 0)
 		return -1;
 	if (worker->steer) {
 		length = cidsteer_cid_length(worker->steer);
-		if (watch(worker, cidsteer_fd(worker->steer), READY_STEER) < 0)
+		if (worker_watch(worker, cidsteer_fd(worker->steer), READY_STEER) < 0)
 			return -1;
 	}
 	worker->cids = cids_new(worker->steer, length);
-	return worker->cids ? 0 : failed(worker, "start", strerror(ENOMEM));
+	if (!worker->cids)
+		return failed(worker, "start", strerror(ENOMEM));
+	express_look(worker);
+	return 0;
 }
 
 /* The signals are blocked already, in every process of the server. */
@@ -331,7 +344,7 @@ static int open_signals(struct worker *worker)
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGHUP);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0 || watch(worker, fd, READY_SIGNAL) < 0)
+	if (fd < 0 || worker_watch(worker, fd, READY_SIGNAL) < 0)
 		worker->stop = true;
 	return fd;
 }
@@ -344,7 +357,9 @@ static void finish(struct worker *worker)
 		conn_shutdown(worker->conns);
 	if (worker->cids)
 		cids_free(worker->cids);
+	express_flush(worker);
 	cidsteer_close(worker->steer);
+	express_close(worker);
 	for (i = 0; i < worker->server->options->listeners; i++) {
 		close(worker->sockets[i]);
 		worker->sockets[i] = -1;
@@ -372,7 +387,7 @@ int worker_run(struct worker *worker)
 	worker->next_expiry = UINT64_MAX;
 	worker->stats.fd = worker->server->stats;
 	worker->stats.worker = worker->index;
-	worker->stats.index = worker->index;
+	worker->stats.index = worker->server->options->first_worker + worker->index - 1;
 	worker->stats.generation = worker->server->generation;
 	if (prepare(worker) < 0) {
 		finish(worker);

@@ -41,6 +41,16 @@ struct worker_report {
 	uint16_t event; /* enum worker_event */
 };
 
+/* What became ready: a listener's index, or one of these. */
+enum {
+	READY_ORDERS = MAX_LISTENERS,
+	READY_STEER,
+	READY_SIGNAL,
+	READY_LANE /* and those that follow */
+};
+
+struct express;
+
 struct worker {
 	const struct server *server;
 	unsigned int index;	    /* 1 .. workers */
@@ -63,13 +73,23 @@ struct worker {
 	uint64_t next_expiry; /* no connection's timer ends earlier */
 	int epoll;
 	struct udp_train *train;
+	struct express *express; /* NULL with --io udp */
 	struct stats stats;
 };
 
 /* worker_run - serve until told to stop, or drained; returns 0, or -1 after a message */
 int worker_run(struct worker *worker);
 
-/* Sends from the socket that @local belongs to. */
+/* A datagram that has come in, from whatever socket. */
+void worker_dispatch(struct worker *worker, struct udp_datagram *in);
+
+/* The listener that covers @local, or -1. */
+int worker_listener(const struct worker *worker, const union addr *local);
+
+/* Has its event loop look at @fd.  Returns 0, or -1 after a message. */
+int worker_watch(struct worker *worker, int fd, uint32_t what);
+
+/* Sends the way that the path's packets come, else from the socket that @local belongs to. */
 void worker_send(struct worker *worker, const ngtcp2_path *path, const uint8_t *bytes, size_t len);
 
 #endif
