@@ -25,9 +25,13 @@ TITLES = {
     "kernel": "kernel's own hash",
     "xdp": "steered, XDP",
     "cpu": "moved to workers' CPUs",
+    "xsk": "to AF_XDP sockets",
+    "device": "to a container's veth",
+    "mixed": "one worker of each sort",
     "stack": "steered, XDP detached",
     "rewritten": "one route rewritten",
 }
+CPUS = os.cpu_count()
 O_ACCMODE = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 
 
@@ -107,6 +111,11 @@ class Pass:
         before, after = ([sum(c[n] for c in s["cpus"]) for n in ("sent", "arrived")]
                          for s in self.snapshot("status"))
         return [a - b for a, b in zip(after, before)]
+
+    def in_box(self):
+        """Packets that came out of the container's end of the veth."""
+        before, after = (s[0]["stats64"]["rx"]["packets"] for s in self.snapshot("box"))
+        return after - before
 
     def received(self):
         def of(ruleset):
@@ -203,6 +212,35 @@ def judge_cpus(claims, p):
     )
 
 
+def judge_xsks(claims, p):
+    sent, read = p.seen("xdp", "to_xsk"), p.sum_of_workers("xsk_in")
+    claims.claim(
+        f"{TITLES['xsk']}: {sent} of {p.seen('xdp')} datagrams, {read} read from their rings, "
+        f"the stack received {p.received()}",
+        0 < read == sent == p.seen("xdp") - p.received(),
+    )
+
+
+def judge_device(claims, p):
+    sent, arrived = p.seen("xdp", "to_device"), p.in_box()
+    claims.claim(
+        f"{TITLES['device']}: {sent} of {p.seen('xdp')} datagrams, {arrived} packets came out of "
+        f"its other end, the stack received {p.received()} here",
+        0 < sent <= arrived and sent == p.seen("xdp") - p.received(),
+    )
+
+
+def judge_mixed(claims, p):
+    ways = {w: p.seen("xdp", w) for w in ("to_cpu", "to_xsk", "to_device") if w != "to_cpu" or CPUS > 1}
+    claims.claim(
+        f"{TITLES['mixed']}: of {p.seen('xdp')} datagrams "
+        + ", ".join(f"{n} {w.replace('_', ' ')}" for w, n in ways.items())
+        + f", the stack received {p.received()}",
+        all(ways.values())
+        and p.received() == p.seen("xdp") - ways["to_xsk"] - ways["to_device"],
+    )
+
+
 def judge_workers(claims, root):
     rows = re.findall(r"^worker \d+: (pid.*)$", (root / "steered" / "log").read_text(), re.M)
     nobody = [r for r in rows if re.search(r"uid 65534 CapEff 0+ NoNewPrivs 1$", r)]
@@ -252,12 +290,15 @@ def judge(root, tap):
     passes = {name: Pass(root / name) for name in TITLES if name != "cpu" or (root / name).exists()}
     claims = Claims(tap)
     judge_unsteered(claims, passes["kernel"])
-    for name in ("xdp", "cpu", "stack"):
+    for name in ("xdp", "cpu", "xsk", "device", "mixed", "stack"):
         if name in passes:
             judge_steered(claims, name, passes[name])
     judge_hooks(claims, passes["xdp"], passes["stack"])
     if "cpu" in passes:
         judge_cpus(claims, passes["cpu"])
+    judge_xsks(claims, passes["xsk"])
+    judge_device(claims, passes["device"])
+    judge_mixed(claims, passes["mixed"])
     judge_workers(claims, root)
     judge_control(claims, passes["rewritten"])
     print("\n".join(("# " if tap else "") + row for row in table(passes)))

@@ -89,29 +89,39 @@ nat_rebind()
 		in_ns nat conntrack -D -f "$family" -p udp -s "$(client_address "$1")"
 }
 
-# start_server DIR OPTIONS...: h3server with its log and statistics in DIR.
+# start_server DIR OPTIONS...: h3server with its log and statistics in DIR, in namespace $SERVER_NS.
 start_server()
 {
 	SERVER_DIR=$1
+	SERVER_PIDS=()
 	shift
 	mkdir -p "$SERVER_DIR"
 	: >"$SERVER_DIR/log"
-	(exec_in_ns server "${SERVER:-$BUILD/h3server}" --stats "$SERVER_DIR/stats" --user nobody "$@" \
-		>"$SERVER_DIR/log" 2>&1) &
+	add_server "$@"
+}
+
+# add_server OPTIONS...: another one beside it, with the same log and statistics.
+add_server()
+{
+	(exec_in_ns "${SERVER_NS:-server}" "${SERVER:-$BUILD/h3server}" --stats "$SERVER_DIR/stats" \
+		--user nobody "$@" >>"$SERVER_DIR/log" 2>&1) &
 	SERVER_PID=$!
+	SERVER_PIDS+=("$SERVER_PID")
 	wait_for server_is_up || bail "h3server: $(tail -3 "$SERVER_DIR/log")"
 	kill -0 "$SERVER_PID" 2>/dev/null || bail "h3server: $(tail -3 "$SERVER_DIR/log")"
 }
 
 server_is_up()
 {
-	grep -q '^h3server: serving' "$SERVER_DIR/log" || ! kill -0 "$SERVER_PID" 2>/dev/null
+	[ "$(grep -c '^h3server: serving' "$SERVER_DIR/log")" -ge ${#SERVER_PIDS[@]} ] ||
+		! kill -0 "$SERVER_PID" 2>/dev/null
 }
 
+# Fails with the last one's status.
 stop_server()
 {
-	kill -TERM "$SERVER_PID"
-	wait "$SERVER_PID"
+	kill -TERM "${SERVER_PIDS[@]}"
+	wait "${SERVER_PIDS[@]}"
 }
 
 # worker_lines FILE: what each worker of the server says of itself now.
@@ -121,7 +131,7 @@ worker_lines()
 
 	before=$(grep -c '"event":"worker"' "$SERVER_DIR/stats")
 	workers=$(grep -c '^worker [0-9]*: pid' "$SERVER_DIR/log")
-	kill -USR1 "$SERVER_PID"
+	kill -USR1 "${SERVER_PIDS[@]}"
 	wait_for has_worker_lines $((before + workers)) || bail "h3server does not report"
 	grep '"event":"worker"' "$SERVER_DIR/stats" | tail -n "$workers" >"$1"
 }
