@@ -8,6 +8,10 @@
 #ifndef CS_BENCH_H
 #define CS_BENCH_H
 
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +39,7 @@ struct bench_case {
 	int what; /* of @measure's own: which program, packet or operation */
 	int size; /* of @measure's own: which list, how many processes */
 	int train;
+	bool apart; /* is compared with nothing */
 };
 
 struct bench_group {
@@ -45,7 +50,7 @@ struct bench_group {
 	unsigned int count;
 };
 
-extern const struct bench_group xdp_packets, xdp_routes, sockets, issues;
+extern const struct bench_group xdp_packets, xdp_routes, sockets, targets, issues;
 
 /* ---- services.c: the daemon, its services, their workers and routes -------------------------- */
 
@@ -56,14 +61,20 @@ enum service {
 	SERVICE_1M,
 	SERVICE_EXACT, /* listens on one address, the others on the wildcard */
 	SERVICE_ISSUE, /* for workers that issue and retire */
+	SERVICE_PASS,  /* and below: with one worker, whose target is measured */
+	SERVICE_CPU,
+	SERVICE_XSK,
+	SERVICE_DEVICE,
 	SERVICES,
 };
+#define SERVICES_FILLED SERVICE_ISSUE /* those before it have workers and routes from the start */
 
 struct service_spec {
 	const char *name;
 	__u16 port;
-	__u32 routes; /* that are issued at start */
-	__u32 id;     /* in the data plane */
+	__u32 routes; /* that it has room for; SERVICES_FILLED: and that are issued at start */
+	const char *settings; /* besides; or NULL */
+	__u32 id;	      /* in the data plane */
 	__u16 listener;
 	uint64_t cid; /* one of the routes */
 };
@@ -71,11 +82,17 @@ extern struct service_spec services[SERVICES];
 
 extern struct plane plane;
 
-/* Own namespaces, a daemon, its data plane opened. */
+/* Own namespaces, their links, a daemon, its data plane opened. */
 void services_start(void);
 
-/* A worker of a service, with its socket; both the caller's. */
+/* A UDP socket in a group: for all addresses, but for SERVICE_EXACT's. */
+int group_socket(__u16 port, bool exact);
+
+/* A worker of a service, which gets its socket; both the caller's. */
 struct cidsteer *worker_open(enum service service, int *socket);
+
+/* The same with a socket that is there; @cpu: as in struct cidsteer_options. */
+struct cidsteer *worker_register(enum service service, int socket, __u32 cpu);
 
 /* The sockets of a service's workers. */
 const int *service_sockets(enum service service);
@@ -102,6 +119,73 @@ const uint64_t *list_of(enum service service);
 /* An empty hash map of whole connection IDs. */
 int hash_make(__u32 routes);
 struct bench_key hash_key(uint64_t cid);
+
+/* ---- xdp.c ---------------------------------------------------------------------------------- */
+
+struct frame {
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct udphdr udp;
+	__u8 payload[1200];
+} __attribute__((packed));
+
+/* A short header with an unknown DCID.  Without checksums. */
+void frame_build(struct frame *frame, __u16 port);
+
+/* ---- links.c: veths of the own namespace, and who sends over them ---------------------------- */
+
+enum link {
+	LINK_PLAIN,   /* receives without XDP */
+	LINK_EMPTY,   /* XDP passes all */
+	LINK_DROP,    /* XDP drops all */
+	LINK_STEERED, /* cs_xdp */
+	LINKS,
+};
+
+/* All of them, and one that leads to another namespace; before the daemon looks for addresses. */
+void links_start(void);
+
+/* Starts who sends, and attaches the programs, which have to be loaded. */
+void sender_start(void);
+
+/* The receiving end. */
+__u32 link_index(enum link link);
+
+/* The socket of a worker in the other namespace, which has the address of LINK_STEERED too. */
+int box_socket(__u16 port);
+
+/* What is sent from now on: to a port at the receiving end, with the IDs of @owner. */
+void sender_aim(enum link link, __u16 port, __u8 owner);
+
+/*
+ * Sends from another CPU than this thread's, while this goes on: at most @window more than the
+ * thread has written to bench_taken.
+ */
+void sender_begin(__u32 packets, __u32 window);
+
+/*
+ * Returns seconds of CPU time: of the system calls that have sent, without their waiting, and of
+ * the softirqs that took the packets from the veth, and ran therein.
+ */
+double sender_end(void);
+
+int sender_cpu(void);
+
+/* ---- xsk.c: an AF_XDP socket in copy mode ---------------------------------------------------- */
+
+struct xsk;
+
+/* For queue 0 of an interface. */
+struct xsk *xsk_open(__u32 ifindex);
+int xsk_fd(const struct xsk *xsk);
+
+/* Takes at most @most frames, shows each to @look, and gives their room back.  Returns how many. */
+__u32 xsk_take(struct xsk *xsk, __u32 most, void (*look)(const struct frame *frame));
+
+/* ---- targets.c ------------------------------------------------------------------------------ */
+
+/* Opens the workers whose targets are measured. */
+void targets_start(void);
 
 /* ---- issue.c -------------------------------------------------------------------------------- */
 

@@ -14,7 +14,8 @@
 #define MIN_ROUNDS 3
 #define MAX_CASES 64
 
-static const struct bench_group *const groups[] = { &xdp_packets, &xdp_routes, &sockets, &issues };
+static const struct bench_group *const groups[] = { &xdp_packets, &xdp_routes, &sockets, &targets,
+						    &issues };
 
 static double value[MAX_CASES][MAX_ROUNDS];
 
@@ -90,6 +91,8 @@ static void write_group(FILE *file, const struct bench_group *group, int *row, i
 		fprintf(file, "%s\n  {", i ? "," : "");
 		write_text(file, "name", group->cases[i].name);
 		write_text(file, "rival", group->cases[i].rival);
+		if (group->cases[i].apart)
+			fprintf(file, "\"apart\": true, ");
 		fprintf(file, "\"rounds\": [");
 		for (int round = 0; round < rounds; round++)
 			fprintf(file, "%s%.2f", round ? ", " : "", value[*row][round]);
@@ -113,6 +116,8 @@ int main(int argc, char **argv)
 	issuers_start();
 	lists_fill();
 	pin_cpu(1);
+	sender_start();
+	targets_start();
 	rounds = measure_rounds(end);
 	fprintf(file, "[");
 	for (unsigned int g = 0; g < COUNT(groups); g++) {

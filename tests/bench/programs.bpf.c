@@ -165,6 +165,77 @@ int bench_hash(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
+__u32 bench_way;     /* interface by which bench_send sends */
+__u32 bench_sum;     /* of its datagrams without their IDs (RFC 1071), not complemented */
+__u8 bench_owner;    /* whose IDs they have */
+__u64 bench_sent;    /* by bench_send */
+__u64 bench_taken;   /* of these; written by the worker */
+__u64 bench_window;  /* how many are under way at most */
+__u64 bench_wait_ns; /* that bench_send has waited for the worker */
+__u64 bench_dropped; /* by bench_drop */
+
+CS_INLINE __u32 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+CS_INLINE int is_full(void)
+{
+	return bench_sent - *(volatile __u64 *)&bench_taken >= bench_window;
+}
+
+static long look_again(__u32 index, void *unused)
+{
+	(void)index;
+	(void)unused;
+	return !is_full();
+}
+
+/* The thread cannot lose its CPU here, so the time that passes is its CPU time. */
+CS_INLINE void wait_for_room(void)
+{
+	__u64 start = bpf_ktime_get_ns();
+
+	bpf_loop(BENCH_SPIN, look_again, NULL, 0);
+	bench_wait_ns += bpf_ktime_get_ns() - start;
+}
+
+/*
+ * Sends a frame of the kernel's own making (BPF_F_TEST_XDP_LIVE_FRAMES), with the next ID; or,
+ * after some waiting, drops it: others may want the CPU.
+ */
+SEC("xdp")
+int bench_send(struct xdp_md *ctx)
+{
+	__u64 cid = bench_cid(bench_owner, bench_sent);
+	__u8 *data = (void *)(long)ctx->data;
+	struct udphdr *udp = (void *)(data + sizeof(struct ethhdr) + sizeof(struct iphdr));
+	__u32 sum = 0;
+
+	if (data + BENCH_DCID + BENCH_CID > (__u8 *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	if (is_full())
+		wait_for_room();
+	if (is_full())
+		return XDP_DROP;
+	bench_sent++;
+	*(__u64 *)(data + BENCH_DCID) = cid;
+	for (int i = 0; i < BENCH_CID / 2; i++)
+		sum += (__u16)(cid >> 16 * i);
+	/* At an odd place of the datagram the bytes of each word count the other way round. */
+	udp->check = ~fold(bench_sum + __builtin_bswap16(fold(sum)));
+	return bpf_redirect(bench_way, 0);
+}
+
+SEC("xdp")
+int bench_drop(struct xdp_md *ctx)
+{
+	(void)ctx;
+	bench_dropped++;
+	return XDP_DROP;
+}
+
 SEC("sk_reuseport")
 int bench_pass(struct sk_reuseport_md *md)
 {

@@ -11,6 +11,24 @@
 #define BENCH_LISTS 4	      /* one for each service "table 1" .. "table 1M" */
 #define BENCH_WORKERS 4	      /* sockets of each group */
 
+/* Routes of a worker whose target is measured, and what their IDs are: the first byte says whose.
+ */
+#define BENCH_TARGET_ROUTES 1024u
+
+static inline __attribute__((always_inline, unused)) __u64 bench_cid(__u8 owner, __u32 turn)
+{
+	__u64 mixed = (turn % BENCH_TARGET_ROUTES + 1) * 0x9e3779b97f4a7c15ULL;
+	union {
+		__u64 word;
+		__u8 byte[BENCH_CID];
+	} cid = { .word = mixed ^ mixed >> 31 };
+
+	cid.byte[0] = owner;
+	return cid.word;
+}
+
+#define BENCH_SPIN 20000 /* looks of bench_send at bench_taken, some 50 us */
+
 /* Key of the hash maps that the table is compared with: a whole connection ID. */
 struct bench_key {
 	__u8 len; /* bytes of @cid, which is zero behind them */

@@ -34,7 +34,14 @@ struct service_spec services[SERVICES] = {
 	[SERVICE_100K] = { .name = "r100k", .port = 4003, .routes = 100000 },
 	[SERVICE_1M] = { .name = "r1m", .port = 4004, .routes = 1000000 },
 	[SERVICE_EXACT] = { .name = "exact", .port = 4005, .routes = 1 },
-	[SERVICE_ISSUE] = { .name = "issue", .port = 4006 },
+	[SERVICE_ISSUE] = { .name = "issue", .port = 4006, .routes = 1000000 },
+	[SERVICE_PASS] = { .name = "pass", .port = 4007, .routes = BENCH_TARGET_ROUTES },
+	[SERVICE_CPU] = { .name = "cpu", .port = 4008, .routes = BENCH_TARGET_ROUTES },
+	[SERVICE_XSK] = { .name = "xsk", .port = 4009, .routes = BENCH_TARGET_ROUTES },
+	[SERVICE_DEVICE] = { .name = "device",
+			     .port = 4010,
+			     .routes = BENCH_TARGET_ROUTES,
+			     .settings = "behind_device = \"allowed\"" },
 };
 
 static int socket_of[SERVICES][BENCH_WORKERS];
@@ -67,9 +74,10 @@ static void write_config(void)
 			"\tlisten = {\"%s:%u\"}\n"
 			"\tcid_length = %d\n"
 			"\tmax_cids = %u\n"
+			"\t%s\n"
 			"}\n",
 			spec->name, i == SERVICE_EXACT ? "127.0.0.1" : "[::]", spec->port,
-			BENCH_CID, spec->routes ? spec->routes : 1000000);
+			BENCH_CID, spec->routes, spec->settings ? spec->settings : "");
 	}
 	check(!fclose(file), "%s: %s", CONFIG, strerror(errno));
 }
@@ -120,6 +128,7 @@ void services_start(void)
 	pid_t daemon;
 
 	sandbox_enter();
+	links_start();
 	write_config();
 	daemon = fork();
 	check(daemon >= 0, "fork: %s", strerror(errno));
@@ -136,24 +145,22 @@ void services_start(void)
 	check(!plane_each_address(&plane, note_listener, NULL), "cs_addrs");
 }
 
-static int bind_socket(enum service service)
+int group_socket(__u16 port, bool exact)
 {
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
-				    .sin6_port = htons(services[service].port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr_in in = { .sin_family = AF_INET,
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				  .sin_port = htons(services[service].port) };
-	int exact = service == SERVICE_EXACT, one = 1;
-	int fd = socket(exact ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+				  .sin_port = htons(port) };
+	int fd = socket(exact ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
 
 	check(!setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) &&
 		      !bind(fd, exact ? (void *)&in : (void *)&in6,
 			    exact ? sizeof(in) : sizeof(in6)),
-	      "port %u: %s", services[service].port, strerror(errno));
+	      "port %u: %s", port, strerror(errno));
 	return fd;
 }
 
-struct cidsteer *worker_open(enum service service, int *socket)
+struct cidsteer *worker_register(enum service service, int socket, __u32 cpu)
 {
 	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
 	struct cidsteer *handle;
@@ -161,9 +168,15 @@ struct cidsteer *worker_open(enum service service, int *socket)
 
 	options.error = line;
 	options.error_size = sizeof(line);
-	*socket = bind_socket(service);
-	check(!cidsteer_open(&handle, services[service].name, socket, 1, &options), "%s", line);
+	options.cpu = cpu;
+	check(!cidsteer_open(&handle, services[service].name, &socket, 1, &options), "%s", line);
 	return handle;
+}
+
+struct cidsteer *worker_open(enum service service, int *socket)
+{
+	*socket = group_socket(services[service].port, service == SERVICE_EXACT);
+	return worker_register(service, *socket, 0);
 }
 
 const int *service_sockets(enum service service)
@@ -175,11 +188,9 @@ void services_fill(void (*each)(enum service service, uint64_t cid, __u32 worker
 {
 	uint64_t seed = 1;
 
-	for (int s = 0; s < SERVICES; s++) {
+	for (int s = 0; s < SERVICES_FILLED; s++) {
 		struct cidsteer *handle[BENCH_WORKERS];
 
-		if (!services[s].routes)
-			continue;
 		for (int w = 0; w < BENCH_WORKERS; w++)
 			handle[w] = worker_open(s, &socket_of[s][w]);
 		for (__u32 i = 0; i < services[s].routes; i++) {

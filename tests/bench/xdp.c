@@ -6,9 +6,6 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/if_ether.h>
-#include <linux/ip.h>
-#include <linux/udp.h>
 #include <string.h>
 
 #include "bench.h"
@@ -37,15 +34,7 @@ enum program {
 	PROGRAM_HASH,
 };
 
-struct frame {
-	struct ethhdr eth;
-	struct iphdr ip;
-	struct udphdr udp;
-	__u8 payload[1200];
-} __attribute__((packed));
-
-/* A short header with an unknown DCID. */
-static void frame_build(struct frame *frame, enum service service)
+void frame_build(struct frame *frame, __u16 port)
 {
 	memset(frame, 0x5a, sizeof(*frame));
 	frame->eth.h_proto = htons(ETH_P_IP);
@@ -58,7 +47,7 @@ static void frame_build(struct frame *frame, enum service service)
 		.saddr = htonl(0x0a000009),
 		.daddr = htonl(INADDR_LOOPBACK),
 	};
-	frame->udp.dest = htons(services[service].port);
+	frame->udp.dest = htons(port);
 	frame->udp.len = htons(sizeof(frame->udp) + sizeof(frame->payload));
 	frame->payload[0] = SHORT_HEADER;
 }
@@ -116,7 +105,7 @@ static double measure_packet(const struct bench_case *this)
 	struct frame frame;
 	__u32 reason, id;
 
-	frame_build(&frame, this->size);
+	frame_build(&frame, services[this->size].port);
 	reason = frame_become(&frame, this->what, this->size);
 	id = reason == CS_C_not_ours ? 0 : services[this->size].id;
 	return run_counted(plane.xdp, &frame, WARM_UP, id, reason);
@@ -145,7 +134,7 @@ static double measure_list(const struct bench_case *this)
 		reason = CS_C_by_table;
 	programs->bss->bench_first = this->size * BENCH_LIST;
 	programs->bss->bench_train = this->train;
-	frame_build(&frame, this->size);
+	frame_build(&frame, services[this->size].port);
 	return run_counted(program_fd(this->what), &frame, routes > WARM_UP ? routes : WARM_UP,
 			   services[this->size].id, reason);
 }
