@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck disable=SC1091 # words are meant to be split; names are used by who sources this
+# shellcheck disable=SC1091,SC2317 # words are meant to be split; names are used by who sources this
 # HTTP/3 transfers survive a rebinding: between two virtio-net NICs, with native XDP; and drivers
 # that have none are told apart.
 #
@@ -38,6 +38,39 @@ check "ip link attaches the pinned program, native" \
 	in_ns server ip link set dev "$s0" xdpdrv pinned "$BPFFS/xdp"
 transfers "attached by ip link, transfers survive a rebinding"
 check "ip link takes it off" in_ns server ip link set dev "$s0" xdpdrv off
+
+# ---- AF_XDP ---------------------------------------------------------------------------------
+# zero_copy: "1" of each UMEM that the driver uses itself, "0" of each that is copied to.
+zero_copy()
+{
+	in_ns server ss --xdp -e | grep -o 'zc:[01]' | sort -u | sed 's/zc://' | xargs
+}
+
+has_xsks()
+{
+	[ "$(cidsteer workers | grep -c " $s0:0\$")" = 4 ]
+}
+
+check "cs_xdp is attached again, native" cidsteer attach "$s0" --mode native
+(exec_in_ns server "$BUILD/h3server" --workers 4 --threads --generation 2 --io "xsk:$s0" --user nobody \
+	--stats "$WORK/stats" >"$WORK/h3server-xsk.log" 2>&1) &
+PATIENCE=30 wait_for grep -q '^h3server: serving' "$WORK/h3server-xsk.log"
+check "h3server serves with AF_XDP sockets" grep '^h3server: serving' "$WORK/h3server-xsk.log"
+check "AF_XDP: 4 workers have the queue" wait_for has_xsks
+transfers "AF_XDP: transfers survive a rebinding"
+check "AF_XDP: frames went to the sockets" [ "$(counter xdp h3 to_xsk)" -ge 40 ]
+is "AF_XDP: and nowhere else" "$(counter xdp h3 not_to_xsk)" 0
+no_strays
+# virtio-net has all of it since Linux 6.14.
+if [ "$(zero_copy)" = "" ]; then
+	skip "this kernel does not tell of AF_XDP sockets (xsk_diag)" "AF_XDP: zero copy"
+elif printf '6.14\n%s\n' "$(uname -r)" | sort -VC; then
+	is "AF_XDP: zero copy" "$(zero_copy)" 1
+else
+	is "AF_XDP: copies, on this kernel" "$(zero_copy)" 0
+fi
+check "AF_XDP: XDP comes off" cidsteer detach "$s0" --force
+transfers "AF_XDP: without XDP transfers survive a rebinding"
 
 # refuses DEVICE WHAT: it has no native XDP; generic is offered, and taken by auto.
 refuses()
