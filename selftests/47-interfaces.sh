@@ -360,6 +360,26 @@ else
 	is "a restarted server is steered again" "$(of_boxed)" ""
 fi
 
+# ---- its end of the veth --------------------------------------------------------------------
+# notes: of what attach says.
+notes()
+{
+	cidsteer attach s0 | sed -n 's/^note: //p' | grep -v "past the stack"
+}
+is "attach finds nothing" "$(notes)" ""
+in_ns box ethtool -K b1 gro off >/dev/null
+is "attach says that its end has no GRO" "$(notes)" \
+	"b0: its other end, b1, has neither GRO nor XDP: what XDP sends there is lost: nsenter -t ${worker_pid[w]} -n ethtool -K b1 gro on"
+advice=$(notes)
+check "what it says to do" here "${advice##*: }"
+is "helps" "$(notes)" ""
+ip -n box link set b1 mtu 1300
+is "attach says that it has a smaller MTU" "$(notes)" \
+	"b0: its other end, b1, takes packets of up to 1300 bytes only: larger ones are lost: nsenter -t ${worker_pid[w]} -n ip link set b1 mtu 1500"
+advice=$(notes)
+check "what it says to do" here "${advice##*: }"
+is "helps" "$(notes)" ""
+
 # ---- who no longer sees it ------------------------------------------------------------------
 is "attach says who is blind" "$(cidsteer attach s0 | grep ^note)" \
 	"note: s0 sends what is for workers behind b0 past the stack: nftables and tcpdump do not see it here, neither at s0 nor at b0: nsenter -t ${worker_pid[w]} -n tcpdump -i b1"
