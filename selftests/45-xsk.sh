@@ -408,12 +408,18 @@ target_of()
 }
 queue 1
 stop_daemon KILL
-before[b]=$(passed b)
+before=([a]=$(passed a) [b]=$(passed b))
+reset a
 # shellcheck disable=SC2046 # words
 check "somebody writes that b has the slots of a" target_of b $(target_of a)
+kill -STOP "${worker_pid[a]}" # who would get others
 check "a daemon comes" start_daemon
 check "b passes its sockets again" passes_again b
-goes "and a has its own still" a 0 0,$N
+send client --to 10.9.1.1:443 --count $N "${id[a]}" >/dev/null
+kill -CONT "${worker_pid[a]}"
+arrived $N a
+is "and a has its own still" "$(got a)" "own=$N udp=0 xsk=$N odd=0 xsks=0,$N"
+check "a passes its sockets again, too" passes_again a
 check "nobody has less than before" test "$(slots)" -ge 4
 
 # ---- ends -----------------------------------------------------------------------------------
