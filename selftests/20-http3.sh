@@ -46,7 +46,7 @@ interrupt()
 	before=$(belongings)
 	env --default-signal=INT setsid "$TOP/scripts/demo" >"$WORK/demo.log" 2>&1 &
 	pid=$!
-	wait_for grep -q 'done' "$WORK/demo.log" || return 1
+	PATIENCE=60 wait_for grep -q 'done' "$WORK/demo.log" || return 1
 	kill -s "$1" -- "$2$pid"
 	kill -s "$1" -- "$2$pid"
 	wait "$pid"
