@@ -74,13 +74,19 @@ watch_frames()
 	(exec_in_ns "$1" "$PYTHON" -c '
 import signal, socket, sys
 seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+seen.setsockopt(socket.SOL_SOCKET, 33, 1 << 23) # SO_RCVBUFFORCE: it reads at the end only
 seen.bind((sys.argv[1], 0))
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(print(count)))
-count = 0
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 print("ready", flush=True)
-while True:
-    frame = seen.recv(2048)
-    count += frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] == int(sys.argv[2]).to_bytes(2, "big")' \
+signal.sigwait([signal.SIGTERM])
+seen.setblocking(False)
+count = 0
+try:
+    while True:
+        frame = seen.recv(2048)
+        count += frame[12:14] == b"\x08\x00" and frame[23] == 17 and frame[36:38] == int(sys.argv[2]).to_bytes(2, "big")
+except BlockingIOError:
+    print(count)' \
 		"$2" "$3" >"$WORK/frames.$2") &
 	watcher[$2]=$!
 	wait_for grep -q ready "$WORK/frames.$2" || bail "no packet socket at $2"
