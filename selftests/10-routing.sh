@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Each packet reaches the worker that the maps name, with and without XDP, from any address.
 #
 #   client                    server

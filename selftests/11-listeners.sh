@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Addresses, ports and services: which one a packet belongs to, which sockets are admitted.
 #
 #   client                    server

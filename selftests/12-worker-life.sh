@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Workers come, drain, close, die, fork and have threads; nobody else loses a packet.
 # All on loopback: here the routing is cs_reuseport's alone.
 # shellcheck source=lib.sh

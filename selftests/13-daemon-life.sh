@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # The daemon ends, is killed, comes back, is refused: the data path stays, nothing is overwritten.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # cidsteer status: three words, a reason, what to do, and exit codes 0, 3, 4; the same in JSON.
 #
 #   client                    server

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # shared_table = no: the same calls, by message, in order; a worker cannot touch another's routes.
 # All on loopback.  msg goes by message, h3 is a shared table to compare with.
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Another version of the daemon replaces the programs at both hooks under traffic, over the same
 # maps, and back again; one with another layout does not.
 #

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # cidsteer explain: of digits, of a captured packet (captures.py), of a connection ID.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # Workers need no privilege, and get none: an ordinary user without capabilities serves port 443,
 # registers, issues, is steered, and can read neither pins nor keys.
 #

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
+# Beside others.
 # The capabilities of docs/privileges.md are what the daemon needs: with them alone it does all its
 # work, without any one of them it says which is missing, and strace shows what was refused.
 #
