@@ -501,14 +501,14 @@ static void do_count(const char *argument)
 	for (unsigned int i = 0; i < options.listeners; i++)
 		udp += current->packets[i];
 	printf("packets=%lu own=%lu foreign=%lu bytes=%lu trains=%lu udp=%lu xsk=%lu odd=%lu "
-	       "sockets=",
+	       "xsks=",
 	       udp + current->frames, current->own, current->foreign, current->bytes,
 	       current->trains, udp, current->frames, current->odd);
-	for (unsigned int i = 0; i < options.listeners; i++)
-		printf("%s%lu", i ? "," : "", current->packets[i]);
-	printf(" xsks=");
 	for (unsigned int i = 0; i < current->xsks; i++)
 		printf("%s%lu", i ? "," : "", current->xsk[i].frames);
+	printf(" sockets=");
+	for (unsigned int i = 0; i < options.listeners; i++)
+		printf("%s%lu", i ? "," : "", current->packets[i]);
 	puts("");
 }
 
