@@ -52,7 +52,7 @@ int cs_xdp(struct xdp_md *ctx)
 {
 	int leased, dropped, action = XDP_PASS;
 	struct cs_verdict verdict;
-	__u32 reason, drop, note = 0;
+	__u32 note = 0;
 
 	frame_verdict(ctx, &verdict);
 	leased = needs_lease(&verdict) && lease_is_valid();
@@ -60,16 +60,19 @@ int cs_xdp(struct xdp_md *ctx)
 	/* Before it is watched: here it may turn out that it is to be dropped. */
 	if (verdict.target == CS_TARGET_XSK && !dropped)
 		action = send_to_xsk(ctx, &verdict, &dropped, &note);
-	reason = dropped ? verdict.drop : verdict.reason;
-	drop = dropped ? 0 : verdict.drop;
+	if (dropped) {
+		verdict.reason = verdict.drop;
+		verdict.drop = 0;
+		verdict.worker = 0;
+	}
 	/* Before it is sent to a device: a trace has it as it came. */
-	if (cs_is_watched(reason, drop))
-		cs_watch_xdp(ctx, reason, drop, dropped ? 0 : verdict.worker, verdict.routed);
+	if (cs_is_watched(verdict.reason, verdict.drop))
+		cs_watch_xdp(ctx, verdict.reason, verdict.drop, verdict.worker, verdict.routed);
 	if (dropped)
 		action = XDP_DROP;
 	else if (verdict.target != CS_TARGET_XSK)
 		action = cs_send(ctx, &verdict, leased, &note);
-	cs_count(CS_HOOK_XDP, &verdict, dropped, note);
+	cs_count(CS_HOOK_XDP, &verdict, note);
 	return action;
 }
 
@@ -92,7 +95,7 @@ int cs_reuseport(struct sk_reuseport_md *md)
 		if (bpf_sk_select_reuseport(md, &cs_sockets, &slot, 0))
 			verdict.reason = CS_C_no_socket;
 	}
-	cs_count(CS_HOOK_REUSEPORT, &verdict, 0, 0);
+	cs_count(CS_HOOK_REUSEPORT, &verdict, 0);
 	if (cs_is_watched(verdict.reason, verdict.drop))
 		cs_watch_socket(md, verdict.reason, verdict.drop, verdict.worker, verdict.routed);
 	return SK_PASS;

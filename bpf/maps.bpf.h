@@ -234,12 +234,15 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 	return ring ? ring->worker[bucket & (CS_RING_SIZE - 1)] : 0;
 }
 
-/* One packet seen, one verdict, and what is to be noted beside it: also @note, CS_C_* or 0. */
-CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int dropped, __u32 note)
+/*
+ * One packet seen, one verdict, and what is to be noted beside it: also @note, CS_C_* or 0.  What is
+ * still to be dropped was not.
+ */
+CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, __u32 note)
 {
 	__u32 key = CS_COUNTER_KEY(hook, verdict->service);
 	struct cs_counters *counters = bpf_map_lookup_elem(&cs_counters, &key);
-	__u32 reason = dropped ? verdict->drop : verdict->reason;
+	__u32 reason = verdict->reason;
 
 #ifdef CS_EDITION /* tests replace the programs by others that do the same */
 	asm volatile("r0 = %0" ::"i"(CS_EDITION) : "r0");
@@ -256,7 +259,7 @@ CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, int droppe
 		counters->small_initial++;
 	if (note && note < CS_COUNTERS)
 		((__u64 *)counters)[note]++;
-	if (verdict->drop && !dropped)
+	if (verdict->drop)
 		counters->not_enforced++;
 }
 

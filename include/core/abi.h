@@ -205,7 +205,7 @@ struct cs_nic {
 	__u16 first;
 	__u8 queue;
 	__u8 queues; /* and 1: 0 is one queue, 255 are 256 */
-};
+} __attribute__((aligned(8)));
 _Static_assert(sizeof(struct cs_nic) == 8, "map value layout");
 
 /* Value of cs_targets: what CS_TARGET_* needs to know beside it. */

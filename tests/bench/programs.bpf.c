@@ -105,7 +105,7 @@ int bench_table(struct xdp_md *ctx)
 	if (!feed(ctx))
 		return XDP_ABORTED;
 	frame_verdict(ctx, &verdict);
-	cs_count(CS_HOOK_XDP, &verdict, 0, 0);
+	cs_count(CS_HOOK_XDP, &verdict, 0);
 	return XDP_PASS;
 }
 
@@ -161,7 +161,7 @@ int bench_hash(struct xdp_md *ctx)
 	if (!feed(ctx))
 		return XDP_ABORTED;
 	whole_verdict(ctx, &verdict);
-	cs_count(CS_HOOK_XDP, &verdict, 0, 0);
+	cs_count(CS_HOOK_XDP, &verdict, 0);
 	return XDP_PASS;
 }
 

@@ -38,6 +38,11 @@ Quic = namedtuple("Quic", "form version type dcid")
 Datagram = namedtuple("Datagram", "source destination ports size payload clause")
 
 
+# What BPF_PROG_TEST_RUN puts into the first buffer: a page without XDP's headroom (256 bytes) and
+# struct skb_shared_info behind it (320).
+ONE_BUFFER = 4096 - 256 - 320
+
+
 class Passes(Exception):
     """The frame passes as this reason, under no service; which clause says so."""
 
@@ -55,6 +60,7 @@ class World:
         self.cpu, self.queues = known["cpu"], known["queues"]
         self.slots = {int(slot): device for slot, device in known["slots"].items()}
         self.mtus = {int(device): mtu for device, mtu in known["mtus"].items()}
+        self.came_in_on, self.xsks = known["came_in_on"], set(known["xsks"])
         self.routes = {(s, bytes.fromhex(cid)): worker for s, cid, worker in known["routes"]}
         self.locals = {bytes.fromhex(address) for address in known["locals"]}
         self.elsewhere = [bytes.fromhex(address) for address in known["elsewhere"]]
@@ -101,6 +107,17 @@ class World:
             return "too_large"
         return "to_device" if self.slots.get(slot) == device else "not_to_device"
 
+    def has_xsks(self, worker):
+        return isinstance(self.targets.get(worker), dict)
+
+    def finds_xsk(self, worker):
+        """Has the worker a socket for the interface and queue that packets come in on?"""
+        interface, queue = self.came_in_on
+        for there, slot, first, queues in self.targets[worker]["nics"]:
+            if there == interface:
+                return first <= queue < first + queues and slot + queue - first in self.xsks
+        return False
+
     def serves(self, worker, service):
         owner, state = self.workers.get(worker, (0, "none"))
         return owner == service and state in SERVES
@@ -115,6 +132,7 @@ class Service:
         self.malformed = known["malformed"]
         self.not_quic = known["not_quic"]
         self.small_initial = known["small_initial"]
+        self.no_xsk = known["no_xsk"]
         self.ring = known["ring"]
 
 
@@ -379,6 +397,19 @@ def verdict(world, frame, first, lease):
     if action == PASS and behind:
         notes.append(world.to_device(behind, frame, lease))
         action = REDIRECT if notes[-1] == "to_device" else PASS
+    if action == PASS and made.worker and world.has_xsks(made.worker):
+        split = first and first < len(frame) or len(frame) > ONE_BUFFER
+        if split or frame[12:14] not in (b"\x08\x00", b"\x86\xdd"):
+            notes.append("not_to_xsk")
+        elif world.finds_xsk(made.worker):
+            notes.append("to_xsk")
+            action = REDIRECT
+        elif world.services[service].no_xsk == "pass":
+            notes.append("not_to_xsk")
+        elif lease:
+            reason, action = "dropped_no_xsk", DROP
+        else:
+            notes += ["not_to_xsk"] + ["not_enforced"] * ("not_enforced" not in notes)
     return Verdict(
         reason,
         service,

@@ -39,6 +39,9 @@ extern __u32 world_cpu, world_other_cpu;
 extern __u32 world_device;
 extern const __u8 world_mac[6];
 
+/* The one slot of cs_xsks that has a socket.  Packets are run as if they came in on that device. */
+#define WORLD_XSK 5
+
 /* Loads and pins a data plane with the listeners of all worlds. */
 void world_load(void);
 

@@ -310,10 +310,12 @@ static void make_prefixes(void)
 
 /* ---- services ------------------------------------------------------------------------------- */
 
-/* Each third has none, a CPU, a device.  CPUs: this one and the next have queues, others not. */
+/* Each fourth has none, a CPU, a device, AF_XDP sockets.  CPUs: this one and the next have queues,
+ * others not.
+ */
 static __u8 kind_of_target(__u16 id)
 {
-	return id % 3;
+	return id % 4;
 }
 
 static __u32 cpu_of(__u16 id)
@@ -326,7 +328,7 @@ static __u32 cpu_of(__u16 id)
 				  CS_MAX_CPUS,
 				  ~0u };
 
-	return targets[id / 3 % COUNT(targets)];
+	return targets[id / 4 % COUNT(targets)];
 }
 
 /* Slots: the first has the device, others have none; there is no other device. */
@@ -334,18 +336,33 @@ static __u32 slot_of(__u16 id)
 {
 	const __u32 slots[] = { 0, 0, 0, 0, 0, 1, CS_MAX_DEVICES - 1, CS_MAX_DEVICES, ~0u };
 
-	return slots[id / 3 % COUNT(slots)];
+	return slots[id / 4 % COUNT(slots)];
 }
 
 static __u32 device_of(__u16 id)
 {
-	return id % 8 ? world_device : 99999;
+	return id / 4 % 8 ? world_device : 99999;
+}
+
+/* Packets come in on queue 0 of the device.  Half of them find the socket. */
+static void nics_of(__u16 id, struct cs_nic nic[2])
+{
+	struct cs_nic found = { .ifindex = world_device, .first = WORLD_XSK, .queues = id / 64 };
+	struct cs_nic other = { .ifindex = 99999, .first = WORLD_XSK, .queues = 255 };
+	__u32 kind = id / 4 % 8;
+
+	nic[0] = kind == 6 || kind == 7 ? other : found;
+	nic[1] = kind == 6 ? found : (struct cs_nic){};
+	nic[0].first += kind == 4;
+	nic[0].queue = kind == 5;
 }
 
 static struct cs_target target_of(__u16 id)
 {
 	struct cs_target target = { .index = cpu_of(id) };
 
+	if (kind_of_target(id) == CS_TARGET_XSK)
+		nics_of(id, target.nic);
 	if (kind_of_target(id) != CS_TARGET_DEVICE)
 		return target;
 	target.index = slot_of(id);
@@ -362,6 +379,18 @@ static void set_worker(__u32 id, __u8 state, __u16 of)
 	value.target = kind_of_target(id);
 	check(!bpf_map_update_elem(plane.map[PLANE_TARGETS], &id, &target, BPF_ANY), "cs_targets");
 	check(!bpf_map_update_elem(plane.map[PLANE_WORKERS], &id, &value, BPF_ANY), "cs_workers");
+}
+
+static void print_nics(__u16 id)
+{
+	struct cs_nic nic[2];
+
+	nics_of(id, nic);
+	fprintf(out, "{\"nics\": [");
+	for (int i = 0; i < 2 && nic[i].ifindex; i++)
+		fprintf(out, "%s[%u, %u, %u, %u]", comma(!i), nic[i].ifindex, nic[i].first,
+			nic[i].queue, nic[i].queues + 1);
+	fprintf(out, "]}]");
 }
 
 static int is_worker(__u16 id)
@@ -402,8 +431,10 @@ static void make_workers(void)
 			fprintf(out, "null]");
 		else if (kind_of_target(id) == CS_TARGET_CPU)
 			fprintf(out, "%u]", cpu_of(id));
-		else
+		else if (kind_of_target(id) == CS_TARGET_DEVICE)
 			fprintf(out, "[%u, %u]]", slot_of(id), device_of(id));
+		else
+			print_nics(id);
 	}
 	fprintf(out, "},\n");
 }
@@ -448,14 +479,16 @@ static void make_service(__u32 id)
 	to->malformed = below(3);
 	to->not_quic = below(4);
 	to->small_initial = percent(50) ? CS_POLICY_DROP : CS_POLICY_HASH;
+	to->no_xsk = percent(50) ? CS_POLICY_DROP : CS_POLICY_PASS;
 	check(!bpf_map_update_elem(plane.map[PLANE_SERVICES], &id, to, BPF_ANY), "cs_services");
 	fprintf(out, "\"%u\": {\"there\": %s, \"key\": ", id, to->used ? "true" : "false");
 	print_hex(to->key, sizeof(to->key));
 	fprintf(out,
 		", \"cid_length\": %u, \"unknown_cid\": \"%s\", \"malformed\": \"%s\", "
-		"\"not_quic\": \"%s\", \"small_initial\": \"%s\", ",
+		"\"not_quic\": \"%s\", \"small_initial\": \"%s\", \"no_xsk\": \"%s\", ",
 		to->cid_len, policies[to->unknown_cid], policies[to->malformed],
-		policies[to->not_quic], to->small_initial == CS_POLICY_DROP ? "drop" : "count");
+		policies[to->not_quic], to->small_initial == CS_POLICY_DROP ? "drop" : "count",
+		policies[to->no_xsk]);
 	make_ring(id);
 	fprintf(out, "}");
 }
@@ -528,6 +561,7 @@ void world_make(__u64 from, FILE *to)
 	fprintf(out, "{\"cpu\": %u, \"queues\": [%u, %u], ", world_cpu, world_cpu, world_other_cpu);
 	fprintf(out, "\"slots\": {\"0\": %u}, \"mtus\": {\"%u\": %u}, ", world_device, world_device,
 		WORLD_MTU);
+	fprintf(out, "\"came_in_on\": [%u, 0], \"xsks\": [%u], ", world_device, WORLD_XSK);
 	print_names();
 	print_listeners();
 	forget_locals();
