@@ -235,8 +235,8 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 }
 
 /*
- * One packet seen, one verdict, and what is to be noted beside it: also @note, CS_C_* or 0.  What is
- * still to be dropped was not.
+ * One packet seen, one verdict, and what is to be noted beside it: also @note, CS_C_* or 0.  What
+ * is still to be dropped was not.
  */
 CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, __u32 note)
 {
