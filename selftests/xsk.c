@@ -16,7 +16,7 @@
 struct xsk_umem {
 	unsigned int users;
 	uint8_t *area;
-	void *map; /* of its fill ring */
+	char *map; /* of its fill ring */
 	size_t map_bytes;
 	volatile uint32_t *producer;
 	uint64_t *address;
@@ -56,8 +56,8 @@ static int map_fill_ring(struct xsk_umem *umem, int fd)
 	umem->map = map_ring(fd, umem->map_bytes, XDP_UMEM_PGOFF_FILL_RING);
 	if (!umem->map)
 		return -errno;
-	umem->producer = umem->map + offsets.fr.producer;
-	umem->address = umem->map + offsets.fr.desc;
+	umem->producer = (void *)(umem->map + offsets.fr.producer);
+	umem->address = (void *)(umem->map + offsets.fr.desc);
 	return 0;
 }
 
@@ -72,9 +72,9 @@ static int map_rx_ring(struct xsk *xsk)
 	xsk->map = map_ring(xsk->fd, xsk->map_bytes, XDP_PGOFF_RX_RING);
 	if (!xsk->map)
 		return -errno;
-	xsk->producer = xsk->map + offsets.rx.producer;
-	xsk->consumer = xsk->map + offsets.rx.consumer;
-	xsk->desc = xsk->map + offsets.rx.desc;
+	xsk->producer = (void *)(xsk->map + offsets.rx.producer);
+	xsk->consumer = (void *)(xsk->map + offsets.rx.consumer);
+	xsk->desc = (void *)(xsk->map + offsets.rx.desc);
 	return 0;
 }
 

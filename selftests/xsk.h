@@ -19,7 +19,7 @@ struct xsk {
 	uint32_t ifindex, queue;
 	unsigned long frames; /* that were read */
 	struct xsk_umem *umem;
-	void *map; /* of its RX ring */
+	char *map; /* of its RX ring */
 	size_t map_bytes;
 	volatile uint32_t *producer, *consumer;
 	const struct xdp_desc *desc;

@@ -19,7 +19,7 @@ static void says(const struct link *link, const struct link *peer, int err, cons
 	char text[ADVICE];
 
 	advice_native(link, peer, err, said, text);
-	cr_assert_str_eq(text, wanted, "%s: %s", said, text);
+	cr_assert(!strcmp(text, wanted), "%s: %s", said, text);
 }
 
 Test(advice, a_driver_without_native_xdp_gets_none)
