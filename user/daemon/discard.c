@@ -59,7 +59,6 @@ void discard_fd(int fd)
 {
 	bool xsk = option(fd, SO_DOMAIN) == AF_XDP;
 	const int *to = xsk ? xsk_pipe : other_pipe;
-
 	bool udp = option(fd, SO_PROTOCOL) == IPPROTO_UDP;
 
 	if (udp || (write(to[1], &fd, sizeof(fd)) != sizeof(fd) && xsk))
