@@ -159,7 +159,8 @@ static void name_parts(const struct view *view, struct explanation *ex)
 	ex->cpu = target_cpu(view, verdict);
 	find_device(view, ex);
 	ex->xsk = verdict->worker && verdict->target == CS_TARGET_XSK && !ex->layers.vlans;
-	ex->xsk_drops = service && service->settings.no_xsk == CS_POLICY_DROP;
+	ex->xsk_drops = service && service->settings.no_xsk == CS_POLICY_DROP &&
+			lease_is_valid(&view->plane);
 	ex->has_socket = verdict->worker &&
 			 !bpf_map_lookup_elem(view->plane.map[PLANE_SOCKETS], &slot, &cookie);
 }
