@@ -10,39 +10,14 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/if_xdp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 
-#define CHUNK 4096
-
-static int set(int fd, int name, const void *value, socklen_t len)
-{
-	return setsockopt(fd, SOL_XDP, name, value, len);
-}
-
-/* With memory and rings: Linux 7.3 puts no other into a map.  Returns a descriptor, or -1. */
-static int make_xsk(void)
-{
-	const int entries = 1, fd = socket(AF_XDP, SOCK_RAW, 0);
-	struct xdp_umem_reg umem = { .len = CHUNK, .chunk_size = CHUNK };
-	void *memory = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			    0);
-
-	umem.addr = (__u64)(unsigned long)memory;
-	if (fd < 0 || memory == MAP_FAILED || set(fd, XDP_UMEM_REG, &umem, sizeof(umem)) ||
-	    set(fd, XDP_UMEM_FILL_RING, &entries, sizeof(entries)) ||
-	    set(fd, XDP_UMEM_COMPLETION_RING, &entries, sizeof(entries)) ||
-	    set(fd, XDP_RX_RING, &entries, sizeof(entries)))
-		return -1;
-	return fd;
-}
+#include "../tests/xsk.h"
 
 int main(int argc, char **argv)
 {
-	int map = argc == 2 ? bpf_obj_get(argv[1]) : -1, xsk = make_xsk();
+	int map = argc == 2 ? bpf_obj_get(argv[1]) : -1, xsk = make_unbound_xsk();
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info), found = 0;
 

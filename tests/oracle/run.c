@@ -13,19 +13,18 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <linux/if_xdp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
+#include "../xsk.h"
 #include "oracle.h"
 
 #define MAX_FRAME 16384
@@ -313,29 +312,13 @@ static void make_device(void)
 	      "cs_devs: %s", strerror(errno));
 }
 
-static void set_xdp(int fd, int name, const void *value, socklen_t len)
-{
-	check(!setsockopt(fd, SOL_XDP, name, value, len), "AF_XDP option %d: %s", name,
-	      strerror(errno));
-}
-
-/* With memory and rings: Linux 7.3 puts no other into the map. */
 static void make_xsk(void)
 {
-	const int entries = 1, fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-	struct xdp_umem_reg umem = { .len = 4096, .chunk_size = 4096 };
-	void *memory = mmap(NULL, umem.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			    0);
+	int fd = make_unbound_xsk();
 	__u32 slot = WORLD_XSK;
 
-	check(fd >= 0 && memory != MAP_FAILED, "AF_XDP: %s", strerror(errno));
-	umem.addr = (__u64)(unsigned long)memory;
-	set_xdp(fd, XDP_UMEM_REG, &umem, sizeof(umem));
-	set_xdp(fd, XDP_UMEM_FILL_RING, &entries, sizeof(entries));
-	set_xdp(fd, XDP_UMEM_COMPLETION_RING, &entries, sizeof(entries));
-	set_xdp(fd, XDP_RX_RING, &entries, sizeof(entries));
-	check(!bpf_map_update_elem(plane.map[PLANE_XSKS], &slot, &fd, BPF_ANY), "cs_xsks: %s",
-	      strerror(errno));
+	check(fd >= 0 && !bpf_map_update_elem(plane.map[PLANE_XSKS], &slot, &fd, BPF_ANY),
+	      "cs_xsks: %s", strerror(errno));
 }
 
 int main(void)

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* cs_xdp in the kernel: where it sends what has a worker. */
 #include <linux/bpf.h>
-#include <linux/if_xdp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "../xsk.h"
 #include "packet.h"
 
 TestSuite(target, .init = make_all);
@@ -306,33 +305,6 @@ static void set_no_xsk(__u8 policy)
 	check(!bpf_map_update_elem(plane.map[PLANE_SERVICES], &id, &service, BPF_ANY), "service");
 }
 
-static void set_xdp(int name, const void *value, socklen_t len)
-{
-	check(!setsockopt(xsk, SOL_XDP, name, value, len), "AF_XDP option %d: %s", name,
-	      strerror(errno));
-}
-
-/* With memory and rings: Linux 7.3 puts no other into the map. */
-static void make_xsk(void)
-{
-	enum {
-		CHUNK = 4096,
-		CHUNKS = 4
-	};
-	static const int entries = CHUNKS;
-	struct xdp_umem_reg umem = { .len = CHUNK * CHUNKS, .chunk_size = CHUNK };
-	void *memory = mmap(NULL, umem.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			    0);
-
-	xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-	check(xsk >= 0 && memory != MAP_FAILED, "AF_XDP: %s", strerror(errno));
-	umem.addr = (__u64)(unsigned long)memory;
-	set_xdp(XDP_UMEM_REG, &umem, sizeof(umem));
-	set_xdp(XDP_UMEM_FILL_RING, &entries, sizeof(entries));
-	set_xdp(XDP_UMEM_COMPLETION_RING, &entries, sizeof(entries));
-	set_xdp(XDP_RX_RING, &entries, sizeof(entries));
-}
-
 static void make_nics(void)
 {
 	for (size_t i = 0; i < COUNT(nic); i++) {
@@ -344,7 +316,8 @@ static void make_nics(void)
 		snprintf(command, sizeof(command), "n%zu", i);
 		nic[i] = if_nametoindex(command);
 	}
-	make_xsk();
+	xsk = make_unbound_xsk();
+	check(xsk >= 0, "AF_XDP: %s", strerror(errno));
 	set_no_xsk(CS_POLICY_PASS);
 }
 
