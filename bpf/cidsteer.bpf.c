@@ -19,61 +19,75 @@ CS_INLINE int lease_is_valid(void)
 	return lease && bpf_ktime_get_ns() < lease->until_ns;
 }
 
-/* What takes a packet away from the stack. */
-CS_INLINE int needs_lease(const struct cs_verdict *verdict)
-{
-	return verdict->drop || verdict->target == CS_TARGET_DEVICE;
-}
-
 /* What a service says of packets whose worker has no AF_XDP socket for them. */
-CS_INLINE int drops_without_xsk(const struct cs_verdict *verdict)
+CS_INLINE int drops_without_xsk(__u32 service_id)
 {
-	const struct cs_service *service = cs_map_service(verdict->service);
+	const struct cs_service *service = cs_map_service(service_id);
 
 	return service && service->no_xsk == CS_POLICY_DROP;
 }
 
-/* Returns XDP_REDIRECT, or XDP_PASS, which a drop may take the place of. */
-CS_INLINE int send_to_xsk(struct xdp_md *ctx, struct cs_verdict *verdict, int *dropped, __u32 *note)
+/*
+ * cs_send - to where the packets of @worker go
+ * @target:	of @worker, CS_TARGET_*
+ *
+ * A function of its own for the verifier: what comes behind it is the same for each target.  A
+ * target that is not there (any more) is none: the packet is passed, as every other.  To a device
+ * within the daemon's lease only: it would take packets from a stack that may have a server again.
+ * Returns what to count beside the verdict, CS_C_*, which also says if the packet was sent; 0 for
+ * nothing; CS_C_dropped_no_xsk where the service drops for want of an AF_XDP socket.
+ */
+__attribute__((noinline)) __u32 cs_send(struct xdp_md *ctx, __u32 target, __u32 service,
+					__u32 worker)
 {
-	int missing = 0, action = cs_send_to_xsk(ctx, verdict, &missing, note);
+	const struct cs_target *to = bpf_map_lookup_elem(&cs_targets, &worker);
+	int missing = 0;
+	__u32 note = 0;
 
-	if (!missing || !drops_without_xsk(verdict))
-		return action;
-	verdict->drop = CS_C_dropped_no_xsk;
-	*dropped = lease_is_valid();
-	if (*dropped)
-		*note = 0;
-	return action;
+	if (target == CS_TARGET_XSK)
+		note = send_to_xsk(ctx, to, &missing);
+	else if (!to)
+		note = 0;
+	else if (target == CS_TARGET_CPU)
+		note = send_to_cpu(to);
+	else if (target == CS_TARGET_DEVICE)
+		note = lease_is_valid() ? send_to_device(ctx, to) : CS_C_not_to_device;
+	return missing && drops_without_xsk(service) ? CS_C_dropped_no_xsk : note;
+}
+
+CS_INLINE int is_sent(__u32 note)
+{
+	return note == CS_C_to_cpu || note == CS_C_to_device || note == CS_C_to_xsk;
 }
 
 SEC("xdp")
 int cs_xdp(struct xdp_md *ctx)
 {
-	int leased, dropped, action = XDP_PASS;
 	struct cs_verdict verdict;
 	__u32 note = 0;
+	int dropped;
 
 	frame_verdict(ctx, &verdict);
-	leased = needs_lease(&verdict) && lease_is_valid();
-	dropped = verdict.drop && leased;
-	/* Before it is watched: here it may turn out that it is to be dropped. */
-	if (verdict.target == CS_TARGET_XSK && !dropped)
-		action = send_to_xsk(ctx, &verdict, &dropped, &note);
+	dropped = verdict.drop && lease_is_valid();
+	if (verdict.target != CS_TARGET_SOCKET && !dropped)
+		note = cs_send(ctx, verdict.target, verdict.service, verdict.worker);
+	if (note == CS_C_dropped_no_xsk) {
+		verdict.drop = CS_C_dropped_no_xsk;
+		note = CS_C_not_to_xsk;
+		dropped = lease_is_valid();
+	}
 	if (dropped) {
 		verdict.reason = verdict.drop;
 		verdict.drop = 0;
 		verdict.worker = 0;
+		note = 0;
 	}
-	/* Before it is sent to a device: a trace has it as it came. */
 	if (cs_is_watched(verdict.reason, verdict.drop))
 		cs_watch_xdp(ctx, verdict.reason, verdict.drop, verdict.worker, verdict.routed);
-	if (dropped)
-		action = XDP_DROP;
-	else if (verdict.target != CS_TARGET_XSK)
-		action = cs_send(ctx, &verdict, leased, &note);
 	cs_count(CS_HOOK_XDP, &verdict, note);
-	return action;
+	if (dropped)
+		return XDP_DROP;
+	return is_sent(note) ? XDP_REDIRECT : XDP_PASS;
 }
 
 /* Never SK_DROP: it is answered with an ICMP, which tells a prober which IDs exist. */

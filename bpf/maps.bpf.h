@@ -257,8 +257,12 @@ CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, __u32 note
 	((__u64 *)counters)[reason]++;
 	if (verdict->small)
 		counters->small_initial++;
-	if (note && note < CS_COUNTERS)
-		((__u64 *)counters)[note]++;
+	if (note) {
+		/* clang looks at one less. */
+		asm volatile("" : "+r"(note));
+		if (note < CS_COUNTERS)
+			((__u64 *)counters)[note]++;
+	}
 	if (verdict->drop)
 		counters->not_enforced++;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where XDP sends a packet of a worker: the maps, and cs_send().
+ * Where XDP sends a packet of a worker: the maps, and a function for each kind of target.
  */
 #ifndef CS_TARGETS_BPF_H
 #define CS_TARGETS_BPF_H
@@ -72,23 +72,20 @@ struct {
 	__type(value, __u32);
 } cs_xsks SEC(".maps");
 
-static inline __attribute__((always_inline)) int send_to_cpu(const struct cs_target *target,
-							     __u32 *note)
+/* Each of these returns what to count beside the verdict, CS_C_*, or 0 for nothing. */
+static inline __attribute__((always_inline)) __u32 send_to_cpu(const struct cs_target *target)
 {
 	struct cs_cpu_count *count;
 	__u32 cpu = target->index;
-	int action;
 
 	if (cpu == bpf_get_smp_processor_id())
-		return XDP_PASS; /* it is there */
-	action = bpf_redirect_map(&cs_cpus, cpu, XDP_PASS);
-	if (action != XDP_REDIRECT)
-		return action;
-	*note = CS_C_to_cpu;
+		return 0; /* it is there */
+	if (bpf_redirect_map(&cs_cpus, cpu, XDP_PASS) != XDP_REDIRECT)
+		return 0;
 	count = bpf_map_lookup_elem(&cs_cpu_counts, &cpu);
 	if (count)
 		count->sent++;
-	return action;
+	return CS_C_to_cpu;
 }
 
 /* Without a tag: a frame with one is another interface's. */
@@ -120,29 +117,26 @@ static inline __attribute__((always_inline)) __u32 cannot_be_sent(struct xdp_md 
 }
 
 /* As a bridge does, but for whom it is: the namespace behind the device has another MAC. */
-static inline __attribute__((always_inline)) int
-send_to_device(struct xdp_md *ctx, const struct cs_target *target, __u32 *note)
+static inline __attribute__((always_inline)) __u32 send_to_device(struct xdp_md *ctx,
+								  const struct cs_target *target)
 {
 	struct ethhdr *eth;
 	struct cs_dev_count *count;
-	__u32 slot = target->index;
+	__u32 slot = target->index, why_not = cannot_be_sent(ctx, target->ifindex);
 
-	*note = cannot_be_sent(ctx, target->ifindex);
-	if (*note)
-		return XDP_PASS;
-	*note = CS_C_not_to_device;
+	if (why_not)
+		return why_not;
 	eth = (void *)(long)ctx->data;
 	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
-		return XDP_PASS;
+		return CS_C_not_to_device;
 	/* Before anything is written: what passes is as it came. */
 	if (bpf_redirect_map(&cs_devs, slot, XDP_PASS) != XDP_REDIRECT)
-		return XDP_PASS;
-	*note = CS_C_to_device;
+		return CS_C_not_to_device;
 	__builtin_memcpy(eth->h_dest, target->mac, ETH_ALEN);
 	count = bpf_map_lookup_elem(&cs_dev_counts, &slot);
 	if (count)
 		count->sent++;
-	return XDP_REDIRECT;
+	return CS_C_to_device;
 }
 
 /* Slot of the worker's socket for where the packet came in, or CS_MAX_XSKS.  Each word of the
@@ -169,57 +163,24 @@ static inline __attribute__((always_inline)) __u32 find_xsk(struct xdp_md *ctx,
 }
 
 /*
- * cs_send_to_xsk - the frame as it came, to the worker's AF_XDP socket
- * @missing:	set if there is no such socket (any more): the service says what becomes of it
+ * The frame as it came.  @missing is set if there is no socket for it (any more): the service says
+ * what becomes of it.
  *
  * An empty slot is one whose socket was closed: the kernel says so, therefore no lease is needed.
  * A frame of several buffers is not for every socket, and before Linux 6.6 for none.
  */
-static inline __attribute__((always_inline)) int
-cs_send_to_xsk(struct xdp_md *ctx, const struct cs_verdict *verdict, int *missing, __u32 *note)
+static inline __attribute__((always_inline)) __u32
+send_to_xsk(struct xdp_md *ctx, const struct cs_target *target, int *missing)
 {
-	const struct cs_target *target;
-	__u32 id = verdict->worker, slot;
+	__u32 slot;
 
-	*note = CS_C_not_to_xsk;
 	if (!is_untagged(ctx) || bpf_xdp_get_buff_len(ctx) != ctx->data_end - ctx->data)
-		return XDP_PASS;
-	target = bpf_map_lookup_elem(&cs_targets, &id);
+		return CS_C_not_to_xsk;
 	slot = target ? find_xsk(ctx, target) : CS_MAX_XSKS;
-	if (bpf_redirect_map(&cs_xsks, slot, XDP_PASS) != XDP_REDIRECT) {
-		*missing = 1;
-		return XDP_PASS;
-	}
-	*note = CS_C_to_xsk;
-	return XDP_REDIRECT;
-}
-
-/*
- * cs_send - to the worker of a verdict, if it has one
- * @leased:	the daemon's lease is valid: else nothing is sent to a device, which would take it
- *		from a stack that may have a server again
- * @note:	what to count beside the verdict, CS_C_*; 0 before
- *
- * A target that is not there (any more) is none: the packet is passed, as every other.  Returns
- * XDP_PASS or XDP_REDIRECT.
- */
-static inline __attribute__((always_inline)) int
-cs_send(struct xdp_md *ctx, const struct cs_verdict *verdict, int leased, __u32 *note)
-{
-	const struct cs_target *target;
-	__u32 id = verdict->worker;
-
-	if (verdict->target != CS_TARGET_CPU && verdict->target != CS_TARGET_DEVICE)
-		return XDP_PASS;
-	target = bpf_map_lookup_elem(&cs_targets, &id);
-	if (!target)
-		return XDP_PASS;
-	if (verdict->target == CS_TARGET_CPU)
-		return send_to_cpu(target, note);
-	if (leased)
-		return send_to_device(ctx, target, note);
-	*note = CS_C_not_to_device;
-	return XDP_PASS;
+	if (bpf_redirect_map(&cs_xsks, slot, XDP_PASS) == XDP_REDIRECT)
+		return CS_C_to_xsk;
+	*missing = 1;
+	return CS_C_not_to_xsk;
 }
 
 #endif
