@@ -178,10 +178,13 @@ static int query(const struct attach_place *place, const char *interface, struct
  */
 static int attach_libxdp(const struct attach_place *place, int ifindex, enum attach_mode mode)
 {
-	struct cidsteer *skel = cidsteer__open();
 	struct xdp_program *prog = NULL;
-	int err;
+	struct cidsteer *skel;
+	int err = plane_libbpf_ask();
 
+	if (err)
+		return err;
+	skel = cidsteer__open();
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);

@@ -16,6 +16,16 @@ struct bpf_object;
 /* An object's map that is pinned under a name of plane_map_names; NULL: it has none. */
 struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map which);
 
+/*
+ * libbpf finds out once in a process what the kernel can do, with its first object.  What it had no
+ * memory to find out it takes for something that the kernel cannot do, ever after.  Functions
+ * without BTF the verifier then looks at as often as they are called: after a quarter of a minute
+ * of its time a program is refused, with E2BIG.  So the first object is one that costs nothing.
+ *
+ * Returns 0, or a negative errno: -ENOMEM, libbpf does not know, and this process cannot load.
+ */
+int plane_libbpf_ask(void);
+
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);
 

@@ -55,9 +55,12 @@ static int load_xdp(struct plane *plane, __u32 netns, struct plane *maps)
 {
 	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
-	struct cidsteer *skel = cidsteer__open_opts(&opts);
-	int err, fd = -1;
+	struct cidsteer *skel;
+	int err = plane_libbpf_ask(), fd = -1;
 
+	if (err)
+		return err;
+	skel = cidsteer__open_opts(&opts);
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_reuseport, false);
@@ -114,9 +117,12 @@ int plane_load_explain(const struct plane *plane, __u32 netns)
 {
 	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
-	struct explain *skel = explain__open_opts(&opts);
-	int err, fd = -1;
+	struct explain *skel;
+	int err = plane_libbpf_ask(), fd = -1;
 
+	if (err)
+		return err;
+	skel = explain__open_opts(&opts);
 	if (!skel)
 		return -errno;
 	*(__u16 *)&skel->rodata->cs_netns = netns;

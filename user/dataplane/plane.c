@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,9 @@
 #include "common/cleanup.h"
 #include "dataplane/internal.h"
 #include "dataplane/plane.h"
+#include "stub.skel.h"
 
+#define STUB_BTF_MAX 16384 /* bytes */
 #define DEFAULT_DIR "/sys/fs/bpf/cidsteer"
 
 const char *const plane_map_names[PLANE_MAPS] = {
@@ -47,6 +50,47 @@ static int remember_libbpf(enum libbpf_print_level level, const char *format, va
 	if (level == LIBBPF_WARN && !strstr(format, "BEGIN PROG LOAD LOG"))
 		vsnprintf(libbpf_said, sizeof(libbpf_said), format, args);
 	return 0;
+}
+
+/* Has the kernel taken BTF in which there is such a global function? */
+static bool has_function(const struct bpf_object *object, const char *name)
+{
+	__u8 raw[STUB_BTF_MAX];
+	struct bpf_btf_info info = { .btf = (__u64)(unsigned long)raw, .btf_size = sizeof(raw) };
+	const struct btf_type *type = NULL;
+	__u32 len = sizeof(info);
+	struct btf *btf;
+	bool found;
+	int id;
+
+	if (bpf_obj_get_info_by_fd(btf__fd(bpf_object__btf(object)), &info, &len) ||
+	    info.btf_size > sizeof(raw))
+		return false;
+	btf = btf__new(raw, info.btf_size);
+	id = btf ? btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) : 0;
+	if (id > 0)
+		type = btf__type_by_id(btf, id);
+	found = type && btf_vlen(type) == BTF_FUNC_GLOBAL;
+	btf__free(btf);
+	return found;
+}
+
+int plane_libbpf_ask(void)
+{
+	static bool is_sure;
+	struct stub *skel;
+
+	if (is_sure)
+		return 0;
+	skel = stub__open_and_load();
+	if (!skel)
+		return -errno;
+	is_sure = has_function(skel->obj, "cs_stub");
+	stub__destroy(skel);
+	if (is_sure)
+		return 0;
+	snprintf(libbpf_said, sizeof(libbpf_said), "libbpf has no BTF of functions in the kernel");
+	return -ENOMEM;
 }
 
 int plane_libbpf_error(struct error *error, int err, const char *what)

@@ -402,9 +402,12 @@ int plane_load_instance(const struct plane *plane, const struct cs_listener *lis
 {
 	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
-	struct cidsteer *skel = cidsteer__open_opts(&opts);
-	int err, fd = -1;
+	struct cidsteer *skel;
+	int err = plane_libbpf_ask(), fd = -1;
 
+	if (err)
+		return err;
+	skel = cidsteer__open_opts(&opts);
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.cs_xdp, false);
