@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "core/decide.h"
+#include "core/lb.h"
 
 /* Layout version and network namespaces.  Written: daemon.  Read: daemon, command. */
 struct {
@@ -138,6 +139,38 @@ CS_INLINE void cs_keep_types(void)
 	asm volatile("" ::"r"(kept));
 }
 
+/*
+ * Service and id -> QUIC-LB configuration, at service * CS_LB_CONFIGS + id.  Written: daemon,
+ * before its bit in cs_services is set.  Read: programs.  Holds secrets.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CS_MAX_SERVICES *CS_LB_CONFIGS);
+	__type(key, __u32);
+	__type(value, struct cs_lb);
+} cs_lbs SEC(".maps");
+
+/* Server ID -> worker, or another host's.  Written: daemon.  Read: programs, command.  Full: a
+ * worker is refused that wants an ID.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CS_MAX_SERVER_IDS);
+	__type(key, struct cs_server_key);
+	__type(value, struct cs_server);
+} cs_servers SEC(".maps");
+
+/* Service and configuration -> packets, at service * CS_CONFIGS + configuration, for each CPU.
+ * Written: programs.  Read: daemon, command.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CS_MAX_SERVICES *CS_CONFIGS);
+	__type(key, __u32);
+	__type(value, struct cs_hits);
+} cs_hits SEC(".maps");
+
 /* Worker id -> state and target.  Written: daemon.  Read: programs, command.  Full: refused. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -234,6 +267,73 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 	return ring ? ring->worker[bucket & (CS_RING_SIZE - 1)] : 0;
 }
 
+/* The server ID that a CID carries.  Returns 0, or -1: none. */
+CS_INLINE int read_server_id(__u32 service, const struct cs_cid *cid, struct cs_server_key *key)
+{
+	const struct cs_service *settings = cs_map_service(service);
+	__u32 index = service * CS_LB_CONFIGS + (cid->byte[0] >> 5);
+	const struct cs_lb *lb;
+	struct cs_server_id id;
+	int err;
+
+	if (!settings)
+		return -1;
+	key->service = service;
+	if (settings->key_len) {
+		key->config = CS_BY_EXTRACTOR;
+		err = cs_extract(cid, settings->key_at, settings->key_len, &id);
+	} else {
+		key->config = cid->byte[0] >> 5;
+		lb = bpf_map_lookup_elem(&cs_lbs, &index);
+		err = lb ? cs_lb_decode(lb, cid, &id) : -1;
+	}
+	if (err)
+		return -1;
+	key->id[0] = id.word[0];
+	key->id[1] = id.word[1];
+	return 0;
+}
+
+/*
+ * A function of its own for the verifier.  The CID comes in numbers, its length above its last
+ * octets: a packet whose CID carries no server ID then need not have it in memory.
+ */
+__attribute__((noinline)) __u32 cs_find_server(__u32 service, __u64 first, __u64 second,
+					       __u64 third_and_len)
+{
+	struct cs_cid cid = { .word = { first, second, (__u32)third_and_len },
+			      .len = third_and_len >> 32 };
+	struct cs_server_key key = {};
+	const struct cs_server *server;
+
+	if (read_server_id(service, &cid, &key))
+		return CS_ID_UNKNOWN;
+	server = bpf_map_lookup_elem(&cs_servers, &key);
+	if (!server)
+		return CS_ID_UNKNOWN;
+	return server->flags & CS_SERVER_ELSEWHERE ? CS_ID_ELSEWHERE : CS_ID_HERE | server->worker;
+}
+
+CS_INLINE __u32 cs_map_server(__u32 service, const struct cs_cid *cid)
+{
+	return cs_find_server(service, cid->word[0], cid->word[1],
+			      cid->word[2] | (__u64)cid->len << 32);
+}
+
+/* A packet that went where its server ID says. */
+CS_INLINE void count_hit(__u32 hook, const struct cs_verdict *verdict)
+{
+	__u32 key = verdict->service * CS_CONFIGS + verdict->config - 1;
+	struct cs_hits *hits = bpf_map_lookup_elem(&cs_hits, &key);
+
+	if (!hits || hook >= CS_HOOKS)
+		return;
+	if (verdict->reason == CS_C_by_server_id)
+		hits->known[hook]++;
+	else
+		hits->opening[hook]++;
+}
+
 /*
  * One packet seen, one verdict, and what is to be noted beside it: also @note, CS_C_* or 0.  What
  * is still to be dropped was not.
@@ -265,6 +365,8 @@ CS_INLINE void cs_count(__u32 hook, const struct cs_verdict *verdict, __u32 note
 	}
 	if (verdict->drop)
 		counters->not_enforced++;
+	if (reason >= CS_C_by_server_id && reason <= CS_C_opens_by_draining)
+		count_hit(hook, verdict);
 }
 
 #endif

@@ -6,9 +6,11 @@
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 
-/* One of both contexts; at XDP the headers before QUIC have been read. */
+/* At XDP the datagram, which was found already; at sk_reuseport NULL, by which clang knows which
+ * hook it is: the verifier of 6.1 looks at code of the other one, too, and refuses it.
+ */
 struct cs_packet {
-	struct cs_datagram datagram;
+	const struct cs_datagram *datagram;
 	struct xdp_md *xdp;
 	struct sk_reuseport_md *md;
 };
@@ -16,8 +18,8 @@ struct cs_packet {
 /* At sk_reuseport the IP header lies before the data: read it only when it is asked for. */
 CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *tuple)
 {
-	if (!packet->md) {
-		*tuple = packet->datagram.tuple;
+	if (packet->datagram) {
+		*tuple = packet->datagram->tuple;
 		return;
 	}
 	if (packet->md->eth_protocol == bpf_htons(ETH_P_IP)) {
@@ -40,46 +42,59 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
  * that a number is 1 or more.  Without the barrier clang makes it a number again.  Nothing is
  * lost; scripts/kernels is red without it.
  */
-CS_INLINE const __u8 *copy_head(const struct cs_packet *packet, __u32 offset, __u32 length)
-{
-	__u32 hook = packet->md ? CS_HOOK_REUSEPORT : CS_HOOK_XDP, last;
-	struct cs_head *head = bpf_map_lookup_elem(&cs_head, &hook);
-	long err;
+#define COPY_HEAD(hook, load, ctx, offset, length)                                                 \
+	({                                                                                         \
+		__u32 line_ = (hook), last_ = (length)-1;                                          \
+		struct cs_head *head_ = bpf_map_lookup_elem(&cs_head, &line_);                     \
+                                                                                                   \
+		if (last_ >= CS_HEAD_BYTES)                                                        \
+			last_ = CS_HEAD_BYTES - 1;                                                 \
+		barrier_var(last_);                                                                \
+		if (head_ && (length) && load(ctx, offset, head_, last_ + 1))                      \
+			head_ = NULL;                                                              \
+		head_ ? head_->byte : NULL;                                                        \
+	})
 
-	if (!head)
-		return NULL;
-	last = length - 1 < CS_HEAD_BYTES ? length - 1 : CS_HEAD_BYTES - 1;
-	barrier_var(last);
-	if (!length)
-		return head->byte;
-	err = packet->md ? bpf_skb_load_bytes(packet->md, offset, head, last + 1) :
-			   bpf_xdp_load_bytes(packet->xdp, offset, head, last + 1);
-	return err ? NULL : head->byte;
+/*
+ * Functions of their own for the verifier: what follows is verified once, not once for each form
+ * of header and length of DCID.
+ */
+__attribute__((noinline)) int cs_read_xdp(struct xdp_md *ctx, __u32 offset, __u32 length,
+					  const struct cs_service *service, struct cs_quic *quic)
+{
+	const __u8 *at, *end = (void *)(long)ctx->data_end;
+
+	if (!service || !quic || offset > CS_HEADERS) /* never; for the verifier */
+		return -1;
+	at = (void *)(long)ctx->data + offset;
+	if (at + CS_HEAD_BYTES <= end)
+		return cs_quic_parse(at, length, service, quic);
+	at = COPY_HEAD(CS_HOOK_XDP, bpf_xdp_load_bytes, ctx, offset, length);
+	return at ? cs_quic_parse(at, length, service, quic) : -1;
 }
 
-CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+__attribute__((noinline)) int cs_read_socket(struct sk_reuseport_md *md,
+					     const struct cs_service *service, struct cs_quic *quic)
 {
-	__u32 offset, length;
-	const __u8 *at, *end;
+	const __u8 *at = md->data, *end = md->data_end;
+	__u32 offset = sizeof(struct udphdr), length = md->len - offset;
 
-	if (packet->md) {
-		at = packet->md->data;
-		end = packet->md->data_end;
-		offset = sizeof(struct udphdr);
-		length = packet->md->len - offset;
-	} else {
-		at = (void *)(long)packet->xdp->data;
-		end = (void *)(long)packet->xdp->data_end;
-		offset = packet->datagram.offset;
-		length = packet->datagram.length;
-		if (offset > CS_HEADERS) /* never; for the verifier */
-			return -1;
-	}
+	if (!service || !quic)
+		return -1;
 	at += offset;
 	if (at + CS_HEAD_BYTES <= end)
-		return cs_quic_parse(at, length, cid_len, quic);
-	at = copy_head(packet, offset, length);
-	return at ? cs_quic_parse(at, length, cid_len, quic) : -1;
+		return cs_quic_parse(at, length, service, quic);
+	at = COPY_HEAD(CS_HOOK_REUSEPORT, bpf_skb_load_bytes, md, offset, length);
+	return at ? cs_quic_parse(at, length, service, quic) : -1;
+}
+
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, const struct cs_service *service,
+			     struct cs_quic *quic)
+{
+	if (packet->datagram)
+		return cs_read_xdp(packet->xdp, packet->datagram->offset, packet->datagram->length,
+				   service, quic);
+	return cs_read_socket(packet->md, service, quic);
 }
 
 #endif

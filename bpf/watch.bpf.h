@@ -205,7 +205,7 @@ CS_INLINE void read_header(const struct cs_packet *packet, const struct cs_liste
 	verdict->position = listener->position;
 	if (!service || !service->used)
 		return;
-	malformed = cs_packet_quic(packet, service->cid_len, &quic);
+	malformed = cs_packet_quic(packet, service, &quic);
 	if (!cs_decide_early(service, &quic, malformed, &unused))
 		cs_decide_header(service, &quic, verdict);
 }
@@ -264,6 +264,7 @@ __attribute__((noinline)) int cs_keep(struct cs_draft *draft)
 __attribute__((noinline)) int cs_read_frame(struct xdp_md *ctx, struct cs_draft *draft)
 {
 	struct cs_packet packet = { .xdp = ctx };
+	struct cs_datagram datagram = {};
 	const struct cs_listener *listener;
 
 	if (!draft)
@@ -271,8 +272,9 @@ __attribute__((noinline)) int cs_read_frame(struct xdp_md *ctx, struct cs_draft 
 	listener = find_listener(&draft->datagram.tuple);
 	if (!listener)
 		return 0;
-	packet.datagram.offset = draft->datagram.offset;
-	packet.datagram.length = draft->datagram.length;
+	datagram.offset = draft->datagram.offset;
+	datagram.length = draft->datagram.length;
+	packet.datagram = &datagram;
 	read_header(&packet, listener, &draft->record.verdict);
 	return 0;
 }

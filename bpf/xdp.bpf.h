@@ -75,13 +75,14 @@ CS_INLINE const struct cs_listener *find_listener(const struct cs_tuple *tuple)
 CS_INLINE void frame_verdict(struct xdp_md *ctx, struct cs_verdict *verdict)
 {
 	const struct cs_listener *listener;
-	struct cs_packet packet = { .xdp = ctx };
+	struct cs_datagram datagram = {};
+	struct cs_packet packet = { .xdp = ctx, .datagram = &datagram };
 
-	*verdict = (struct cs_verdict){};
-	verdict->reason = cs_parse(ctx, &packet.datagram);
+	__builtin_memset(verdict, 0, sizeof(*verdict));
+	verdict->reason = cs_parse(ctx, &datagram);
 	if (verdict->reason != CS_C_seen)
 		return;
-	listener = find_listener(&packet.datagram.tuple);
+	listener = find_listener(&datagram.tuple);
 	if (!listener) {
 		verdict->reason = CS_C_not_ours;
 		return;

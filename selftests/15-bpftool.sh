@@ -29,12 +29,13 @@ for map in $maps; do
 	is "map $map has its name" "$(map_name $map)" $map
 done
 is "map cs_watch has the name of its section" "$(map_name cs_watch)" .data.cs_watch
+is "map cs_aes has the name of its section" "$(map_name cs_aes)" .rodata.cs_aes
 like "xdp is cs_xdp" "$(bpftool prog show pinned "$BPFFS/xdp")" "xdp  name cs_xdp "
 like "explain is cs_explain" "$(bpftool prog show pinned "$BPFFS/explain")" "xdp  name cs_explain "
 like "reuseport is an instance of cs_reuseport" "$(bpftool prog show pinned "$BPFFS/reuseport")" "sk_reuseport  name cs_reuseport "
 like "cpu is cs_cpu" "$(bpftool prog show pinned "$BPFFS/cpu")" "xdp  name cs_cpu "
 is "what is pinned is these maps, the inner ones, and four programs" "$(cd "$BPFFS" && echo *)" \
-	"cpu $(xargs -n1 <<<"$maps cs_watch" | sort | xargs) explain inner reuseport xdp"
+	"cpu $(xargs -n1 <<<"$maps cs_watch cs_aes" | sort | xargs) explain inner reuseport xdp"
 is "the inner ones by the ids that the outer ones hold" "$(ls "$BPFFS/inner")" \
 	"$(for map in cs_cids cs_usage; do
 		bpftool -j map dump pinned "$BPFFS/$map" | "$PYTHON" -c '

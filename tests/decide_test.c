@@ -45,6 +45,7 @@ static struct maps {
 	struct cs_worker worker[WORKERS];
 	struct cs_bucket table[SERVICES][BUCKETS];
 	struct cs_ring ring[SERVICES];
+	__u32 server[SERVICES]; /* what is known of the ID in any CID */
 } * maps;
 static const struct maps *seen;
 
@@ -77,6 +78,12 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 	return seen->ring[service].worker[bucket];
 }
 
+CS_INLINE __u32 cs_map_server(__u32 service, const struct cs_cid *cid)
+{
+	(void)cid;
+	return seen->server[service];
+}
+
 CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *tuple)
 {
 	++*packet->asked;
@@ -84,14 +91,15 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 }
 
 /* Behind the payload lies what is not 0. */
-CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, const struct cs_service *service,
+			     struct cs_quic *quic)
 {
 	__u8 head[CS_HEAD_BYTES];
 
 	memset(head, 0xee, sizeof(head));
 	memcpy(head, packet->payload,
 	       packet->length < sizeof(head) ? packet->length : sizeof(head));
-	return cs_quic_parse(head, packet->length, cid_len, quic);
+	return cs_quic_parse(head, packet->length, service, quic);
 }
 
 static void maps_make(void)
@@ -259,50 +267,135 @@ static int is_there(__u16 worker)
 	return worker == ACTIVE || worker == DRAINING;
 }
 
+/* What is known of the DCID: a worker in the table, CS_ID_* of the server ID. */
+struct known {
+	__u16 routed;
+	__u32 server;
+};
+
+static int carries_server(__u16 service, const __u8 *dcid)
+{
+	return maps->service[service].key_len ||
+	       (maps->service[service].lb_configs & 1 << dcid[0] / 32);
+}
+
 /*
- * One kind of packet, with @routed in the table and @ringed in the ring's bucket that counts.
- * The bucket that does not count names another worker.
+ * Which of both counts: the server ID first in a short header, the table first in a long one and
+ * where there is an extractor.  Returns the reason if the worker is there; @expected is told who
+ * that would be.
  */
-static void check_case(const struct kind *kind, __u16 routed, __u16 ringed)
+static __u32 known_reason(const struct kind *kind, const struct known *known,
+			  struct cs_verdict *expected, int *gone)
+{
+	int server_first = kind->form == SHORT && !maps->service[H3].key_len;
+	int here = carries_server(H3, dcid_one) && known->server & CS_ID_HERE;
+	__u16 server = known->server & 0x7fff;
+
+	*gone = 0;
+	if (known->routed && !(server_first && here)) {
+		expected->routed = known->routed;
+		*gone = !is_there(known->routed);
+	} else if (here) {
+		expected->routed = server;
+		*gone = !is_there(server);
+	}
+	if (carries_server(H3, dcid_one) && known->server && (server_first || !known->routed))
+		expected->config = maps->service[H3].key_len ? 8 : 1 + dcid_one[0] / 32;
+	if (*gone)
+		return CS_C_dead_worker;
+	if (known->routed && !(server_first && here))
+		return CS_C_by_table;
+	if (!here)
+		return 0;
+	if (!kind->opens)
+		return CS_C_by_server_id;
+	return server == DRAINING ? CS_C_opens_by_draining : CS_C_opens_by_server_id;
+}
+
+/*
+ * One kind of packet, with what is @known and @ringed in the ring's bucket that counts.  The bucket
+ * that does not count names another worker.
+ */
+static void check_case(const struct kind *kind, const struct known *known, __u16 ringed)
 {
 	struct cs_verdict expected = verdict_of(kind, kind->len), got;
 	__u16 *by_dcid = ring_of(H3, dcid_one, kind->len);
 	__u16 *by_tuple = ring_of(H3, &tuple_one, TUPLE_BYTES);
-	__u32 asked, reason = kind->opens ? CS_C_by_ring : CS_C_unknown_cid;
+	__u32 asked, reason;
 	char what[128];
 	__u8 packet[64];
 	size_t size = build(kind, kind->len, packet);
+	int gone, sent;
 
-	route(H3, dcid_one, kind->len, routed);
+	route(H3, dcid_one, kind->len, known->routed);
+	maps->server[H3] = known->server;
 	*by_dcid = kind->opens ? ringed : BY_DCID;
 	*by_tuple = kind->opens ? BY_TUPLE : ringed;
-	expected.routed = routed;
-	if (is_there(routed))
-		sent_to(&expected, CS_C_by_table, routed);
-	else
-		sent_to(&expected, routed ? CS_C_dead_worker : reason,
-			is_there(ringed) ? ringed : 0);
+	reason = known_reason(kind, known, &expected, &gone);
+	sent = reason && !gone;
+	if (!reason)
+		reason = expected.config ? CS_C_elsewhere :
+			 kind->opens	 ? CS_C_by_ring :
+					   CS_C_unknown_cid;
+	sent_to(&expected, reason, sent ? expected.routed : is_there(ringed) ? ringed : 0);
 	got = decide(H3, &tuple_one, packet, size, &asked);
-	snprintf(what, sizeof(what), "%s, table: %u, ring: %u", kind->name, routed, ringed);
+	snprintf(what, sizeof(what), "%s, table: %u, server ID: %x, ring: %u", kind->name,
+		 known->routed, known->server, ringed);
 	same_verdict(&got, &expected, what);
 	/* sk_reuseport pays for the question. */
-	cr_assert_eq(asked, !is_there(routed) && !kind->opens, "%s: tuple asked %u times", what,
-		     asked);
+	cr_assert_eq(asked, !sent && !kind->opens, "%s: tuple asked %u times", what, asked);
 	*by_dcid = *by_tuple = REST;
+}
+
+static const __u16 anybody[] = { NOBODY, ACTIVE, DRAINING, DEAD, UNUSED, FOREIGN, NEVER };
+#define ANYBODY (sizeof(anybody) / sizeof(anybody[0]))
+
+static void check_cases(__u32 server)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		for (size_t j = 0; j < ANYBODY; j++) {
+			for (size_t k = 0; k < ANYBODY; k++)
+				check_case(&kinds[i], &(struct known){ anybody[j], server },
+					   anybody[k]);
+		}
+	}
+}
+
+static void check_servers(void)
+{
+	check_cases(CS_ID_UNKNOWN);
+	check_cases(CS_ID_ELSEWHERE);
+	for (size_t i = 0; i < ANYBODY; i++)
+		check_cases(CS_ID_HERE | anybody[i]);
 }
 
 /* by_table, by_ring, unknown_cid, dead_worker and no_worker, each by every way to it. */
 Test(decide, the_table_is_asked_first_then_the_ring_by_dcid_or_tuple)
 {
-	static const __u16 routed[] = { NOBODY, ACTIVE, DRAINING, DEAD, UNUSED, FOREIGN, NEVER };
-	static const __u16 ringed[] = { NOBODY, ACTIVE, DRAINING, DEAD, UNUSED, FOREIGN, NEVER };
+	check_cases(CS_ID_UNKNOWN);
+}
 
-	for (size_t i = 0; i < KINDS; i++) {
-		for (size_t j = 0; j < sizeof(routed) / sizeof(routed[0]); j++) {
-			for (size_t k = 0; k < sizeof(ringed) / sizeof(ringed[0]); k++)
-				check_case(&kinds[i], routed[j], ringed[k]);
-		}
-	}
+/* Each way to by_server_id, opens_by_server_id, opens_by_draining and elsewhere. */
+Test(decide, a_server_id_comes_before_the_table_in_a_short_header_and_behind_it_in_a_long_one)
+{
+	struct cs_service *service = &maps->service[H3];
+
+	service->lb_configs = 1 << dcid_one[0] / 32;
+	service->lb_len[dcid_one[0] / 32] = 8;
+	check_servers();
+}
+
+Test(decide, an_id_of_no_configuration_is_not_decoded)
+{
+	maps->service[H3].lb_configs = 0x7f & ~(1 << dcid_one[0] / 32);
+	check_servers();
+}
+
+Test(decide, the_table_comes_before_an_extractor)
+{
+	maps->service[H3].key_at = 1;
+	maps->service[H3].key_len = 7;
+	check_servers();
 }
 
 /* A route of the empty ID in the table changes nothing: nobody can issue it. */

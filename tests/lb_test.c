@@ -10,8 +10,7 @@
 #include "core/lb.h"
 #include "hex.h"
 #include "law.h"
-
-#define EXAMPLE_KEY "8f95f09245765f80256934e50c66207f"
+#include "lb_vectors.h"
 
 /* ---- the draft's algorithm, nibble by nibble --------------------------------------------------
  */
@@ -193,27 +192,8 @@ static __u64 for_all_lengths(__u64 count, void (*law)(struct sample *sample, __u
 /* ---- the draft's examples ----------------------------------------------------------------------
  */
 
-/* Appendix B; the key is that of its section B.2, and all IDs tell their length. */
 Test(lb, an_id_of_the_draft_s_examples_is_encoded_and_decoded)
 {
-	static const struct {
-		const char *key, *server_id, *nonce, *cid;
-		__u32 id;
-	} published[] = {
-		{ NULL, "c4605e", "4504cc4f", "07 c4605e4504cc4f", 0 },
-		/* quiche's */
-		{ NULL, "ed793a", "8049718a", "07 ed793a8049718a", 0 },
-		{ NULL, "ed793a51d49b8f5f", "ee15da27c4", "2d ed793a51d49b8f5fee15da27c4", 1 },
-		{ EXAMPLE_KEY, "ed793a", "ee080dbf", "07 20b1d07b359d3c", 0 },
-		{ EXAMPLE_KEY, "ed793a51d49b8f5fab65", "ee080dbf48",
-		  "2f cc381bc74cb4fbad2823a3d1f8fed2", 1 },
-		{ EXAMPLE_KEY, "ed793a51d49b8f5f", "ee080dbf48c0d1e5",
-		  "50 4dd2d05a7b0de9b2b9907afb5ecf8cc3", 2 },
-		/* section 5.4.2.4 */
-		{ "fdf726a9893ec05c0632d3956680baf0", "31441a", "9c69c275", "07 67947d29be054a",
-		  0 },
-	};
-
 	for (size_t i = 0; i < sizeof(published) / sizeof(published[0]); i++) {
 		__u8 server_id[16], nonce[20], octet[20], written[20];
 		size_t server_id_len = from_hex(server_id, 16, published[i].server_id);
@@ -227,7 +207,7 @@ Test(lb, an_id_of_the_draft_s_examples_is_encoded_and_decoded)
 		cr_assert_eq(cs_lb_encode(&lb, server_id, nonce, 0, written, len), 0);
 		cr_assert_arr_eq(written, octet, len, "%s", published[i].cid);
 		cr_assert_eq(cs_lb_id(&cid), published[i].id);
-		cr_assert_eq(cs_lb_decode(&lb, &cid, 1, &server), 0, "%s", published[i].cid);
+		cr_assert_eq(cs_lb_decode(&lb, &cid, &server), 0, "%s", published[i].cid);
 		cr_assert_arr_eq(server.byte, server_id, server_id_len, "%s", published[i].cid);
 	}
 }
@@ -249,10 +229,10 @@ Test(lb, misprint_the_fourth_encrypted_example_is_of_configuration_0)
 	cid = cid_of(printed, 19);
 	cr_assert_eq(cs_lb_encode(&zero, server_id, nonce, 0, written, 19), 0);
 	cr_assert_arr_eq(written, printed, 19);
-	cr_assert_eq(cs_lb_decode(&zero, &cid, 1, &server), 0);
+	cr_assert_eq(cs_lb_decode(&zero, &cid, &server), 0);
 	cr_assert_arr_eq(server.byte, server_id, 9);
 
-	cr_assert_eq(cs_lb_decode(&three, &cid, 1, &server), -1);
+	cr_assert_eq(cs_lb_decode(&three, &cid, &server), -1);
 	cr_assert_eq(cs_lb_encode(&three, server_id, nonce, 0, written, 19), 0);
 	cr_assert_eq(written[0], 0x72);
 	cr_assert_arr_eq(written + 1, printed + 1, 18);
@@ -275,8 +255,8 @@ Test(lb, misprint_the_second_plaintext_example_is_shifted_by_a_digit)
 	from_hex(meant, 5, "a350d28b42");
 	from_hex(nonce, 5, "03487d970b");
 	cid = cid_of(printed, 11);
-	cr_assert_eq(cs_lb_decode(&lb, &cid, 1, &server), -1, "it tells another length");
-	cr_assert_eq(cs_lb_decode(&random, &cid, 1, &server), 0);
+	cr_assert_eq(cs_lb_decode(&lb, &cid, &server), -1, "it tells another length");
+	cr_assert_eq(cs_lb_decode(&random, &cid, &server), 0);
 	cr_assert_neq(memcmp(server.byte, server_id, 5), 0);
 	cr_assert_arr_eq(server.byte, meant, 5);
 	cr_assert_eq(cs_lb_encode(&lb, meant, nonce, 0, written, 11), 0);
@@ -403,13 +383,11 @@ static void law_decode(struct sample *sample, __u64 *seed)
 	check(sample_encode(sample) == 0, OF_LENGTHS, LENGTHS(sample));
 	memcpy(expected.byte, sample->server_id, sample->lb.server_id_len);
 	cid = cid_of(sample->octet, sample->cid_len);
-	for (int is_whole = 0; is_whole <= 1; is_whole++) {
-		memset(&server, 0xee, sizeof(server));
-		check(cs_lb_decode(&sample->lb, &cid, is_whole, &server) == 0,
-		      OF_LENGTHS ": no server", LENGTHS(sample));
-		check(!memcmp(&server, &expected, sizeof(server)), OF_LENGTHS ": another server",
-		      LENGTHS(sample));
-	}
+	memset(&server, 0xee, sizeof(server));
+	check(cs_lb_decode(&sample->lb, &cid, &server) == 0, OF_LENGTHS ": no server",
+	      LENGTHS(sample));
+	check(!memcmp(&server, &expected, sizeof(server)), OF_LENGTHS ": another server",
+	      LENGTHS(sample));
 }
 
 Test(lb, what_was_encoded_is_decoded_with_zeros_behind_the_server_id)
@@ -429,7 +407,7 @@ static void law_decode_any(struct sample *sample, __u64 *seed)
 	cid = cid_of(sample->octet, sample->cid_len);
 	reference_decode(sample->has_key ? sample->key : NULL, sample->len, sample->octet + 1);
 	memcpy(expected.byte, sample->octet + 1, sample->lb.server_id_len);
-	check(cs_lb_decode(&sample->lb, &cid, 1, &server) == 0, OF_LENGTHS, LENGTHS(sample));
+	check(cs_lb_decode(&sample->lb, &cid, &server) == 0, OF_LENGTHS, LENGTHS(sample));
 	check(!memcmp(&server, &expected, sizeof(server)), OF_LENGTHS, LENGTHS(sample));
 }
 
@@ -458,8 +436,8 @@ static void law_passes(struct sample *sample, __u64 *seed)
 	other.last_pass = three ? 1 : 2;
 	check(sample_encode(sample) == 0, OF_LENGTHS, LENGTHS(sample));
 	cid = cid_of(sample->octet, sample->cid_len);
-	check(cs_lb_decode(lb, &cid, 1, &server) == 0, OF_LENGTHS, LENGTHS(sample));
-	check(cs_lb_decode(&other, &cid, 1, &by_other) == 0, OF_LENGTHS, LENGTHS(sample));
+	check(cs_lb_decode(lb, &cid, &server) == 0, OF_LENGTHS, LENGTHS(sample));
+	check(cs_lb_decode(&other, &cid, &by_other) == 0, OF_LENGTHS, LENGTHS(sample));
 	if (three)
 		check(!memcmp(&server, &by_other, sizeof(server)), OF_LENGTHS, LENGTHS(sample));
 	else
@@ -489,7 +467,7 @@ Test(lb, a_server_id_that_ends_in_the_middle_octet_needs_four_passes)
 		random_fill(&seed, nonce, 4);
 		check(cs_lb_encode(&lb, server_id, nonce, 0, octet, 10) == 0, "round %d", i);
 		cid = cid_of(octet, 10);
-		check(cs_lb_decode(&three, &cid, 1, &server) == 0, "round %d", i);
+		check(cs_lb_decode(&three, &cid, &server) == 0, "round %d", i);
 		check(!memcmp(server.byte, server_id, 4), "round %d", i);
 		check(server.byte[4] / 16 == server_id[4] / 16, "round %d", i);
 		others += server.byte[4] != server_id[4];
@@ -501,14 +479,14 @@ Test(lb, a_server_id_that_ends_in_the_middle_octet_needs_four_passes)
  */
 
 /* The answer for @cid, which is -1 exactly if @server was not written. */
-static int decode(const struct cs_lb *lb, const struct cs_cid *cid, int is_whole)
+static int decode(const struct cs_lb *lb, const struct cs_cid *cid)
 {
 	struct cs_server_id server, untouched;
 	int err;
 
 	memset(&server, 0xee, sizeof(server));
 	untouched = server;
-	err = cs_lb_decode(lb, cid, is_whole, &server);
+	err = cs_lb_decode(lb, cid, &server);
 	check(err == (memcmp(&server, &untouched, sizeof(server)) ? 0 : -1),
 	      "%d, and the server was %swritten", err, err ? "" : "not ");
 	return err;
@@ -522,9 +500,8 @@ static void law_too_short(struct sample *sample, __u64 *seed)
 	for (__u32 len = 0; len <= CS_MAX_CID; len++) {
 		struct cs_cid cid = cid_of(sample->octet, len);
 
-		for (int is_whole = 0; is_whole <= 1; is_whole++)
-			check(decode(&sample->lb, &cid, is_whole) == (len > sample->len ? 0 : -1),
-			      OF_LENGTHS ": an ID of %u octets", LENGTHS(sample), len);
+		check(decode(&sample->lb, &cid) == (len > sample->len ? 0 : -1),
+		      OF_LENGTHS ": an ID of %u octets", LENGTHS(sample), len);
 	}
 }
 
@@ -546,7 +523,7 @@ Test(lb, an_id_of_another_configuration_does_not_match)
 			octet[0] = first;
 			cid = cid_of(octet, 8);
 			check(cs_lb_id(&cid) == (__u32)first / 32, "0x%02x", first);
-			check(decode(&lb, &cid, 1) == ((__u32)first / 32 == id ? 0 : -1),
+			check(decode(&lb, &cid) == ((__u32)first / 32 == id ? 0 : -1),
 			      "configuration %u, first octet 0x%02x", id, first);
 		}
 	}
@@ -560,12 +537,11 @@ Test(lb, without_a_configuration_nothing_matches)
 		static const __u8 zeros[CS_MAX_CID];
 		struct cs_cid cid = cid_of(zeros, len);
 
-		cr_assert_eq(decode(&none, &cid, 0), -1, "%u octets", len);
+		cr_assert_eq(decode(&none, &cid), -1, "%u octets", len);
 	}
 	cr_assert_eq(cs_lb_id(&(struct cs_cid){ .len = 0 }), CS_LB_CONFIGS, "no octet, no id");
 }
 
-/* In a short header the length is the service's: the ID may be a longer or a shorter one. */
 Test(lb, an_id_that_tells_another_length_does_not_match)
 {
 	struct cs_lb lb = lb_of(0, 3, 4, 1, NULL);
@@ -578,10 +554,45 @@ Test(lb, an_id_that_tells_another_length_does_not_match)
 			octet[0] = told;
 			octet[1] = 0xaa;
 			cid = cid_of(octet, len);
-			check(decode(&lb, &cid, 1) == (told == len - 1 ? 0 : -1),
-			      "%u octets, %u told, in a long header", len, told);
-			check(decode(&lb, &cid, 0) == (told >= 7 && told <= 19 ? 0 : -1),
-			      "%u octets, %u told, in a short header", len, told);
+			check(decode(&lb, &cid) == (told == len - 1 ? 0 : -1), "%u octets, %u told",
+			      len, told);
+		}
+	}
+}
+
+/* ---- other formats --------------------------------------------------------------------------
+ */
+
+/* Octet by octet. */
+static int reference_extract(const struct cs_cid *cid, __u32 at, __u32 len, __u8 octet[16])
+{
+	memset(octet, 0, 16);
+	if (at + len > cid->len)
+		return -1;
+	memcpy(octet, cid->byte + at, len);
+	return 0;
+}
+
+Test(lb, what_another_format_says_is_cut_out_at_every_place)
+{
+	__u64 seed = 7;
+
+	for (__u32 size = 0; size <= CS_MAX_CID; size++) {
+		for (__u32 at = 0; at < CS_MAX_CID; at++) {
+			for (__u32 len = 1; len <= CS_LB_MAX_SERVER_ID; len++) {
+				struct cs_server_id id;
+				__u8 octet[CS_MAX_CID], expected[16];
+				struct cs_cid cid;
+				int err;
+
+				random_fill(&seed, octet, sizeof(octet));
+				cid = cid_of(octet, size);
+				err = reference_extract(&cid, at, len, expected);
+				check(cs_extract(&cid, at, len, &id) == err,
+				      "%u octets at %u of %u", len, at, size);
+				check(err || !memcmp(&id, expected, sizeof(id)),
+				      "%u octets at %u of %u: others", len, at, size);
+			}
 		}
 	}
 }

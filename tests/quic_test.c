@@ -71,7 +71,19 @@ static int parse_at(__u8 *at, const __u8 *byte, size_t length, __u8 noise, __u8 
 	memset(island, noise, PAGE);
 	memcpy(at, byte, length < CS_HEAD_BYTES ? length : CS_HEAD_BYTES);
 	memset(quic, 0, sizeof(*quic));
-	return cs_quic_parse(at, length, cid_len, quic);
+	return cs_quic_parse(at, length, &(struct cs_service){ .cid_len = cid_len }, quic);
+}
+
+/* The parser for a short header of a service with configurations. */
+static int parse_short(const struct cs_service *service, __u8 octet, size_t length,
+		       struct cs_quic *quic)
+{
+	__u8 byte[1 + CS_MAX_CID] = { 0x40, octet };
+
+	memset(island, 0xee, PAGE);
+	memcpy(island, byte, length < sizeof(byte) ? length : sizeof(byte));
+	memset(quic, 0, sizeof(*quic));
+	return cs_quic_parse(island, length, service, quic);
 }
 
 static int same_quic(const struct cs_quic *a, const struct cs_quic *b)
@@ -306,4 +318,39 @@ Test(quic, any_bytes_parse_as_a_plain_parser_says)
 	}
 	cr_assert_gt(right, count / 10);
 	cr_assert_gt(wrong, count / 10);
+}
+
+/* How long the DCID of a short header is if its first octet is @octet. */
+static __u32 plain_short_len(const struct cs_service *service, __u8 octet)
+{
+	static const __u8 bit[8] = { 1, 2, 4, 8, 16, 32, 64, 128 };
+	__u32 told = 1 + octet % 32;
+
+	if (!(service->lb_configs & bit[octet / 32]))
+		return service->cid_len;
+	if (service->lb_len[octet / 32])
+		return service->lb_len[octet / 32];
+	return told > 20 ? 20 : told;
+}
+
+Test(quic, a_short_header_s_dcid_is_as_long_as_its_first_octet_s_configuration_says)
+{
+	struct cs_service service = { .cid_len = 9,
+				      .lb_configs = 0x55,
+				      .lb_len = { 12, 7, 0, 7, 0, 7, 20 } };
+
+	for (int octet = 0; octet < 256; octet++) {
+		__u32 len = plain_short_len(&service, octet);
+
+		for (__u32 length = 1; length <= 22; length++) {
+			struct cs_quic quic;
+			int err = parse_short(&service, octet, length, &quic);
+
+			check(err == (length < 1 + len ? -1 : 0), "0x%02x, %u bytes: %d", octet,
+			      length, err);
+			check(err || quic.dcid.len == len, "0x%02x: %u bytes of DCID, not %u",
+			      octet, quic.dcid.len, len);
+			check(err || quic.dcid.byte[0] == octet, "0x%02x", octet);
+		}
+	}
 }

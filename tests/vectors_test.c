@@ -86,13 +86,14 @@ static __u8 type_named(const char *name)
 /* The parser gets a copy of that very size: a sanitizer sees each byte that it reads too many. */
 static void agree(const char *where, const __u8 *packet, size_t size, const struct opinion *other)
 {
-	__u8 cid_len = other->form == CS_FORM_SHORT ? other->dcid_len : 0;
+	struct cs_service service = { .cid_len = other->form == CS_FORM_SHORT ? other->dcid_len :
+										0 };
 	__u8 head[CS_HEAD_BYTES];
 	struct cs_quic quic = {};
 
 	memset(head, 0xee, sizeof(head));
 	memcpy(head, packet, size < sizeof(head) ? size : sizeof(head));
-	check(!cs_quic_parse(head, size, cid_len, &quic), "%s: malformed", where);
+	check(!cs_quic_parse(head, size, &service, &quic), "%s: malformed", where);
 	check(quic.form == other->form, "%s: form %u, not %u", where, quic.form, other->form);
 	check(quic.version == other->version, "%s: version 0x%x, not 0x%x", where, quic.version,
 	      other->version);

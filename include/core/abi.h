@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 7
+#define CS_LAYOUT 8
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 257   /* ids 1..256; 0 is "no service": the configuration is refused */
@@ -30,6 +30,7 @@
 #define CS_MAX_WORKER_XSKS 128	    /* AF_XDP sockets of one worker: more are refused */
 #define CS_MAX_WORKER_NICS 4	    /* interfaces on which it has them: more are refused */
 #define CS_MAX_QUEUES 256	    /* of an interface: sockets of a queue above are refused */
+#define CS_MAX_SERVER_IDS 65536	    /* keys of cs_servers: more are refused */
 #define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
 #define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
 #define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
@@ -147,9 +148,56 @@ struct cs_service {
 	__u8 not_quic;	    /* CS_POLICY_* */
 	__u8 small_initial; /* CS_POLICY_DROP, or CS_POLICY_HASH: only counted */
 	__u8 no_xsk;	    /* CS_POLICY_PASS: to the stack; or CS_POLICY_DROP */
-	__u8 pad[3];	    /* must be zero */
+	/* Bit c: there is QUIC-LB configuration c.  The DCIDs of its short headers have lb_len[c]
+	 * bytes; 0: as many as their first octet says.
+	 */
+	__u8 lb_configs;
+	__u8 lb_len[7];
+	/* A format of somebody else's: @key_len octets of the CID, from @key_at on, say who made
+	 * it; 0: there is none.  Never beside @lb_configs.
+	 */
+	__u8 key_at;
+	__u8 key_len;
+	__u8 pad; /* must be zero */
 };
-_Static_assert(sizeof(struct cs_service) == 56, "map value layout");
+_Static_assert(sizeof(struct cs_service) == 64, "map value layout");
+
+/*
+ * Key of cs_servers: what a CID says of who made it, decoded by a QUIC-LB configuration of a
+ * service or cut out by its extractor.
+ */
+struct cs_server_key {
+	__u64 id[2]; /* octets, zero behind them */
+	__u16 service;
+	__u8 config; /* 0..6, or CS_BY_EXTRACTOR */
+	__u8 pad[5]; /* must be zero */
+};
+_Static_assert(sizeof(struct cs_server_key) == 24, "map key layout");
+
+#define CS_BY_EXTRACTOR 7
+
+/* Value of cs_servers. */
+struct cs_server {
+	__u16 worker; /* 0: nobody now; the ID rests until no client can have a CID with it */
+	__u8 flags;   /* CS_SERVER_* */
+	__u8 pad;     /* must be zero */
+};
+_Static_assert(sizeof(struct cs_server) == 4, "map value layout");
+
+#define CS_SERVER_ELSEWHERE 1 /* of flags: another host's */
+
+/*
+ * Value of cs_hits, by service and configuration: packets that went where their server ID says.
+ * Of clients that know the ID from a server: short headers, Handshake packets; who opens a
+ * connection may have hit upon it.
+ */
+struct cs_hits {
+	__u64 known[2]; /* by CS_HOOK_* */
+	__u64 opening[2];
+};
+_Static_assert(sizeof(struct cs_hits) == 32, "map value layout");
+
+#define CS_CONFIGS 8 /* of a service, with CS_BY_EXTRACTOR */
 
 /* One route of the CID table, as bpftool prints it; core/cid_table.h is its law. */
 struct cs_route {
@@ -295,10 +343,12 @@ struct cs_verdict {
 	__u8 dcid_len;	/* bytes */
 	__u8 state;	/* of the worker, CS_WORKER_* */
 	__u8 dcid[CS_MAX_CID];
-	__u32 routed; /* worker that the table names, dead or alive; 0: not in the table */
+	__u32 routed; /* worker that the table or the server ID names, dead or alive; 0: none */
 	__u32 index;  /* of @worker: its first slot in cs_sockets */
 	__u32 drop;   /* CS_C_dropped_*: to be dropped, and @reason if that cannot be; else 0 */
-	__u32 small;  /* an Initial in less than 1200 bytes (RFC 9000, section 14.1) */
+	__u8 small;   /* an Initial in less than 1200 bytes (RFC 9000, section 14.1) */
+	__u8 config; /* 1 + that by which somebody's server ID was found in its DCID; 0: none was */
+	__u16 pad;   /* must be zero */
 };
 _Static_assert(sizeof(struct cs_verdict) == 56, "verdict layout");
 

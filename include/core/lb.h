@@ -157,18 +157,9 @@ CS_INLINE void cs_lb_decipher(const struct cs_lb *lb, __u64 octets[3])
 	cs_lb_join(lb, from, to, octets);
 }
 
-/* The first octet's length agrees with what is known of the ID. */
-CS_INLINE int cs_lb_length_agrees(const struct cs_cid *cid, __u32 len, int is_whole)
-{
-	__u32 told = cid->byte[0] & 0x1f;
-
-	return is_whole ? 1 + told == cid->len : told >= len && told <= CS_LB_MAX_LEN;
-}
-
 /*
  * cs_lb_decode - which server made a connection ID
  * @lb:		the configuration with the ID's cs_lb_id(); may be all zero
- * @is_whole:	@cid->len is what the packet says (a long header), not what the service says
  * @server:	written on success only
  *
  * Octets behind the nonce say nothing.  A client's first DCID is as good as any: that a server
@@ -177,7 +168,7 @@ CS_INLINE int cs_lb_length_agrees(const struct cs_cid *cid, __u32 len, int is_wh
  * Returns 0, or -1: the ID is not of this configuration, is too short for it, or tells another
  * length.
  */
-CS_INLINE int cs_lb_decode(const struct cs_lb *lb, const struct cs_cid *cid, int is_whole,
+CS_INLINE int cs_lb_decode(const struct cs_lb *lb, const struct cs_cid *cid,
 			   struct cs_server_id *server)
 {
 	__u64 octets[3] = { cid->word[0], cid->word[1], cid->word[2] };
@@ -185,7 +176,7 @@ CS_INLINE int cs_lb_decode(const struct cs_lb *lb, const struct cs_cid *cid, int
 
 	if (lb->algorithm == CS_LB_NONE || cs_lb_id(cid) != lb->id || cid->len < 1 + len)
 		return -1;
-	if (lb->tells_length && !cs_lb_length_agrees(cid, len, is_whole))
+	if (lb->tells_length && 1 + (cid->byte[0] & 0x1fu) != cid->len)
 		return -1;
 	cs_lb_down(octets, 8);
 	if (lb->algorithm == CS_LB_SINGLE)
@@ -194,6 +185,30 @@ CS_INLINE int cs_lb_decode(const struct cs_lb *lb, const struct cs_cid *cid, int
 		cs_lb_decipher(lb, octets);
 	server->word[0] = octets[0] & lb->server_id[0];
 	server->word[1] = octets[1] & lb->server_id[1];
+	return 0;
+}
+
+/*
+ * cs_extract - what a CID of another format says of who made it
+ * @at, @len:	octets of it
+ *
+ * Returns 0, or -1: the CID is too short.
+ */
+CS_INLINE int cs_extract(const struct cs_cid *cid, __u32 at, __u32 len, struct cs_server_id *id)
+{
+	__u64 word[3] = { cid->word[0], cid->word[1], cid->word[2] };
+
+	if (at + len > cid->len)
+		return -1;
+	for (int i = 0; i < 2 && at >= 8; i++, at -= 8) {
+		word[0] = word[1];
+		word[1] = word[2];
+		word[2] = 0;
+	}
+	if (at)
+		cs_lb_down(word, (at & 7) * 8);
+	id->word[0] = cs_keep_bytes(word[0], len);
+	id->word[1] = cs_keep_bytes(word[1], (int)len - 8);
 	return 0;
 }
 

@@ -121,6 +121,23 @@ CS_INLINE void cs_cid_copy(struct cs_cid *cid, const __u8 *from, __u32 len)
 	cid->len = len;
 }
 
+/*
+ * Bytes of a short header's DCID.  Its first octet says which QUIC-LB configuration made it, and
+ * may say how long it is; one of more than 20 bytes is cut, and no server's.
+ */
+CS_INLINE __u32 cs_short_dcid_len(const struct cs_service *service, __u8 octet)
+{
+	__u32 config = octet >> 5, len;
+
+	if (!(service->lb_configs >> config & 1))
+		return service->cid_len;
+	len = service->lb_len[config < 7 ? config : 0];
+	if (len)
+		return len;
+	len = 1 + (octet & 0x1f);
+	return len < CS_MAX_CID ? len : CS_MAX_CID;
+}
+
 CS_INLINE __u8 cs_quic_type(__u32 version, __u8 first)
 {
 	__u8 bits = first >> 4 & 3;
@@ -136,20 +153,23 @@ CS_INLINE __u8 cs_quic_type(__u32 version, __u8 first)
  * cs_quic_parse - read the head of a UDP payload
  * @head:	CS_HEAD_BYTES that can be read; what lies behind the payload's end says nothing
  * @length:	bytes of the payload
- * @cid_len:	bytes of a short header's DCID, 0..20
+ * @service:	knows how long a short header's DCID is
  * @quic:	all zero; written as far as it was read
  *
  * Returns 0, or -1 if the payload is shorter than its first bytes say, or is QUIC v1 or v2 with
  * a connection ID above 20 bytes (RFC 9000, section 17.2).
  */
-CS_INLINE int cs_quic_parse(const __u8 *head, __u32 length, __u8 cid_len, struct cs_quic *quic)
+CS_INLINE int cs_quic_parse(const __u8 *head, __u32 length, const struct cs_service *service,
+			    struct cs_quic *quic)
 {
-	__u32 len = cid_len;
+	__u32 len;
 
 	quic->length = length;
 	quic->first = length ? head[0] : 0;
 	quic->form = quic->first >> 7;
 	if (quic->form == CS_FORM_SHORT) {
+		/* Without an octet to look at no length is short enough, or each is 0. */
+		len = cs_short_dcid_len(service, head[CS_SHORT_HEADER_DCID]);
 		if (length < CS_SHORT_HEADER_DCID + len)
 			return -1;
 		cs_cid_copy(&quic->dcid, head + CS_SHORT_HEADER_DCID, len);

@@ -50,7 +50,7 @@ struct bench_group {
 	unsigned int count;
 };
 
-extern const struct bench_group xdp_packets, xdp_routes, sockets, targets, issues;
+extern const struct bench_group xdp_packets, xdp_routes, servers, sockets, targets, issues;
 
 /* ---- services.c: the daemon, its services, their workers and routes -------------------------- */
 
@@ -59,9 +59,10 @@ enum service {
 	SERVICE_1K,
 	SERVICE_100K,
 	SERVICE_1M,
-	SERVICE_EXACT, /* listens on one address, the others on the wildcard */
-	SERVICE_ISSUE, /* for workers that issue and retire */
-	SERVICE_PASS,  /* and below: with one worker, whose target is measured */
+	SERVICE_EXACT,	 /* listens on one address, the others on the wildcard */
+	SERVICE_ISSUE,	 /* for workers that issue and retire */
+	SERVICE_SERVERS, /* its connection IDs carry their server */
+	SERVICE_PASS,	 /* and below: with one worker, whose target is measured */
 	SERVICE_CPU,
 	SERVICE_XSK,
 	SERVICE_DEVICE,
@@ -131,6 +132,9 @@ struct frame {
 
 /* A short header with an unknown DCID.  Without checksums. */
 void frame_build(struct frame *frame, __u16 port);
+
+/* cs_xdp with one packet, again and again; each has to get @reason.  Returns ns. */
+double measure_frame(const struct frame *frame, enum service service, __u32 reason);
 
 /* ---- links.c: veths of the own namespace, and who sends over them ---------------------------- */
 

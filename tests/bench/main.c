@@ -14,8 +14,8 @@
 #define MIN_ROUNDS 3
 #define MAX_CASES 64
 
-static const struct bench_group *const groups[] = { &xdp_packets, &xdp_routes, &sockets, &targets,
-						    &issues };
+static const struct bench_group *const groups[] = { &xdp_packets, &xdp_routes, &servers,
+						    &sockets,	  &targets,    &issues };
 
 static double value[MAX_CASES][MAX_ROUNDS];
 

@@ -83,15 +83,17 @@ int bench_feed(struct xdp_md *ctx)
 SEC("xdp")
 int bench_parse(struct xdp_md *ctx)
 {
-	struct cs_packet packet = { .xdp = ctx };
-	const struct cs_tuple *tuple = &packet.datagram.tuple;
+	struct cs_datagram datagram = {};
+	struct cs_packet packet = { .xdp = ctx, .datagram = &datagram };
+	const struct cs_tuple *tuple = &datagram.tuple;
+	struct cs_service service = { .cid_len = BENCH_CID };
 	struct cs_quic quic = {};
 
 	if (!feed(ctx))
 		return XDP_ABORTED;
-	if (cs_parse(ctx, &packet.datagram) != CS_C_seen)
+	if (cs_parse(ctx, &datagram) != CS_C_seen)
 		return XDP_ABORTED;
-	if (cs_packet_quic(&packet, BENCH_CID, &quic))
+	if (cs_packet_quic(&packet, &service, &quic))
 		return XDP_ABORTED;
 	bench_sink = quic.dcid.word[0] ^ tuple->word[2] ^ tuple->word[3] ^ tuple->word[4];
 	return XDP_PASS;
@@ -129,20 +131,21 @@ CS_INLINE void whole_verdict(struct xdp_md *ctx, struct cs_verdict *verdict)
 	const struct cs_listener *listener;
 	const struct cs_service *service;
 	const struct cs_worker *worker;
-	struct cs_packet packet = { .xdp = ctx };
+	struct cs_datagram datagram = {};
+	struct cs_packet packet = { .xdp = ctx, .datagram = &datagram };
 	struct cs_quic quic = {};
 
-	verdict->reason = cs_parse(ctx, &packet.datagram);
+	verdict->reason = cs_parse(ctx, &datagram);
 	if (verdict->reason != CS_C_seen)
 		return;
 	verdict->reason = CS_C_not_ours;
-	listener = find_listener(&packet.datagram.tuple);
+	listener = find_listener(&datagram.tuple);
 	service = listener ? cs_map_service(listener->service) : NULL;
 	if (!service || !service->used || !service->cid_len)
 		return;
 	verdict->service = listener->service;
 	verdict->reason = CS_C_malformed;
-	if (cs_packet_quic(&packet, service->cid_len, &quic))
+	if (cs_packet_quic(&packet, service, &quic))
 		return;
 	verdict->reason = CS_C_unknown_cid;
 	verdict->routed = find_whole(verdict->service, &quic.dcid);

@@ -35,6 +35,7 @@ struct service_spec services[SERVICES] = {
 	[SERVICE_1M] = { .name = "r1m", .port = 4004, .routes = 1000000 },
 	[SERVICE_EXACT] = { .name = "exact", .port = 4005, .routes = 1 },
 	[SERVICE_ISSUE] = { .name = "issue", .port = 4006, .routes = 1000000 },
+	[SERVICE_SERVERS] = { .name = "servers", .port = 4011, .routes = 16 },
 	[SERVICE_PASS] = { .name = "pass", .port = 4007, .routes = BENCH_TARGET_ROUTES },
 	[SERVICE_CPU] = { .name = "cpu", .port = 4008, .routes = BENCH_TARGET_ROUTES },
 	[SERVICE_XSK] = { .name = "xsk", .port = 4009, .routes = BENCH_TARGET_ROUTES },

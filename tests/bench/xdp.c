@@ -111,6 +111,11 @@ static double measure_packet(const struct bench_case *this)
 	return run_counted(plane.xdp, &frame, WARM_UP, id, reason);
 }
 
+double measure_frame(const struct frame *frame, enum service service, __u32 reason)
+{
+	return run_counted(plane.xdp, frame, WARM_UP, services[service].id, reason);
+}
+
 static int program_fd(enum program program)
 {
 	const struct bpf_program *const prog[] = {

@@ -131,6 +131,8 @@ static struct array arrays[] = {
 	{ &cs_targets, CS_MAX_WORKERS, sizeof(struct cs_target), NULL },
 	{ &cs_cpu_counts, CS_MAX_CPUS, sizeof(struct cs_cpu_count), NULL },
 	{ &cs_dev_counts, CS_MAX_DEVICES, sizeof(struct cs_dev_count), NULL },
+	{ &cs_lbs, CS_MAX_SERVICES *CS_LB_CONFIGS, sizeof(struct cs_lb), NULL },
+	{ &cs_hits, CS_MAX_SERVICES *CS_CONFIGS, sizeof(struct cs_hits), NULL },
 };
 
 /* A service's CID table: what cs_cids holds. */
@@ -146,6 +148,8 @@ enum {
 	BY_TUPLE,
 	GONE,
 	EMPTY,
+	ENCODED,
+	EXTRACTED,
 	SERVICES
 };
 
@@ -195,6 +199,21 @@ static void *find_prefix(const struct cs_prefix *key)
 	return NULL;
 }
 
+/* Half of all server IDs are somebody's: a worker's of each state, another host's, nobody's now. */
+static void *find_server(const struct cs_server_key *key)
+{
+	static struct cs_server server;
+	__u32 which = key->id[0] & 15;
+
+	LAW(key->service == ENCODED ? key->config <= 2 :
+				      key->service == EXTRACTED && key->config == CS_BY_EXTRACTOR);
+	server = (struct cs_server){ .worker = which < 4 ? key->service * 4 + which :
+					       which < 5 ? CS_MAX_WORKERS - 1 :
+							   0,
+				     .flags = which == 6 ? CS_SERVER_ELSEWHERE : 0 };
+	return which < 8 ? &server : NULL;
+}
+
 static void *bucket_at(const struct inner *in, __u32 index)
 {
 	return index <= in->table.mask ? &in->table.buckets[index] : NULL;
@@ -208,6 +227,8 @@ void *bpf_map_lookup_elem(void *map, const void *key)
 		return find_exact(key);
 	if (map == &cs_prefixes)
 		return find_prefix(key);
+	if (map == &cs_servers)
+		return find_server(key);
 	memcpy(&index, key, sizeof(index));
 	if (map == &cs_cids)
 		return index < SERVICES && inner[index].table.buckets ? &inner[index] : NULL;
@@ -293,6 +314,17 @@ static const struct cs_service services[SERVICES] = {
 		    .malformed = CS_POLICY_DROP,
 		    .not_quic = CS_POLICY_QUIC,
 		    .small_initial = CS_POLICY_DROP },
+	[ENCODED] = { .used = 1,
+		      .cid_len = 8,
+		      .unknown_cid = CS_POLICY_DROP,
+		      .not_quic = CS_POLICY_QUIC,
+		      .lb_configs = 7,
+		      .lb_len = { 8, 0, 12 } },
+	[EXTRACTED] = { .used = 1,
+			.cid_len = 18,
+			.not_quic = CS_POLICY_QUIC,
+			.key_at = 7,
+			.key_len = 10 },
 };
 
 /* Of each service but EMPTY: one of each state, by the lower two bits of their ids. */
@@ -412,7 +444,19 @@ static const struct {
 	{ "[::]:443", DROPS, 0, 1 },	  { "0.0.0.0:444", DROPS, 0, 0 },
 	{ "[::]:445", BY_TUPLE, 0, 1 },	  { "[::]:446", GONE, 0, 1 },
 	{ "[::]:447", EMPTY, 0, 1 },	  { "[::]:448", PLAIN, 0, 1 },
+	{ "[::]:449", ENCODED, 0, 1 },	  { "[::]:450", EXTRACTED, 0, 1 },
 };
+
+/* Configurations without a key, of one block, of four passes. */
+static void add_configs(void)
+{
+	static const __u8 key[16] = "not a secret key";
+	__u32 at = ENCODED * CS_LB_CONFIGS;
+
+	cs_lb_init(line_of(&cs_lbs, at), 0, 3, 4, 0, NULL);
+	cs_lb_init(line_of(&cs_lbs, at + 1), 1, 8, 8, 1, key);
+	cs_lb_init(line_of(&cs_lbs, at + 2), 2, 5, 6, 0, key);
+}
 
 /* Memory, and in it what is local. */
 static void begin_world(void)
@@ -439,6 +483,8 @@ static void begin_world(void)
 static void populate(__u32 id)
 {
 	add_service(id);
+	if (id == ENCODED)
+		add_configs();
 	for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
 		if (listeners[i].service == id)
 			add_listener(listeners[i].addr, id, listeners[i].position,
@@ -482,10 +528,18 @@ static void set_listener(const struct cs_listener *listener)
 static void check_counted(__u32 hook, const struct cs_verdict *verdict, int dropped, __u32 note)
 {
 	struct cs_counters *now = line_of(&cs_counters, CS_COUNTER_KEY(hook, verdict->service));
-	__u64 verdicts = now->dropped_no_xsk;
+	struct cs_hits *hits = line_of(&cs_hits,
+				       verdict->service * CS_CONFIGS + verdict->config - 1);
+	int hit = verdict->reason >= CS_C_by_server_id && verdict->reason <= CS_C_opens_by_draining;
+	__u64 verdicts = 0;
 
-	for (__u32 i = CS_C_not_ours; i < CS_C_small_initial; i++)
-		verdicts += ((const __u64 *)now)[i];
+	for (__u32 i = CS_C_not_ours; i < CS_COUNTERS; i++) {
+		if (i < CS_C_small_initial || i >= CS_C_dropped_no_xsk)
+			verdicts += ((const __u64 *)now)[i];
+	}
+	LAW(!hit || hits->known[hook] + hits->opening[hook] == (!dropped && !now->no_socket));
+	if (hit)
+		memset(hits, 0, sizeof(*hits));
 	LAW(now->seen == 1 && verdicts == 1);
 	LAW(verdict->dcid_len <= CS_MAX_CID);
 	LAW(now->small_initial == !!verdict->small);

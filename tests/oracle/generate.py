@@ -7,7 +7,7 @@ times at random; a few are cut or altered afterwards.  The same seed and world, 
 import random
 import struct
 
-from model import MAPPED, MAX_CID, V1, V2
+from model import EXTRACTOR, MAPPED, MAX_CID, V1, V2
 
 LEAST_FRAME = 14  # BPF_PROG_TEST_RUN takes no less
 MOST_FRAME = 3200  # nor more than a page less its own, in one buffer
@@ -55,6 +55,13 @@ class Generator:
         self.cids_of = {service: [] for service in world.services}
         for service, cid in self.cids:
             self.cids_of[service].append(cid)
+        self.fit_of = {}  # as long as a short header has them
+        for number, service in world.services.items():
+            own = self.cids_of[number]
+            self.fit_of[number] = [c for c in own if len(c) == service.short_length(c)[0]]
+        self.server_ids_of = {service: {} for service in world.services}
+        for service, config, server_id in world.servers:
+            self.server_ids_of[service].setdefault(config, []).append(server_id)
         self.service = None
         self.lease = True
         self.pattern = self.random.randbytes(4096)
@@ -153,8 +160,7 @@ class Generator:
         own = self.cids_of[self.service]
         choice = self.chance()
         if choice < 0.5 and own:
-            fit = [cid for cid in own if len(cid) == size] if size else own
-            found = self.pick(fit or own)
+            found = self.pick(size and self.fit_of[self.service] or own)
             if choice > 0.42:
                 found = self.flipped(found)
             elif choice > 0.4 and not size:
@@ -170,6 +176,52 @@ class Generator:
             return self.bytes(self.pick((21, 21, 22, 32, 254, 255)))
         return self.bytes(self.below(256))
 
+    def carrier(self, short):
+        """A connection ID that says who made it, or nearly."""
+        service = self.world.services[self.service]
+        cid = self.extracted(service, short) if service.extractor else self.made(service, short)
+        return self.flipped(cid) if cid and self.chance() < 0.06 else cid
+
+    def extracted(self, service, short):
+        """With somebody's octets where the extractor looks."""
+        at, size = service.extractor
+        length = service.cid_length
+        if not short and self.chance() < 0.5:
+            length = at + size + self.below(MAX_CID + 1 - at - size)
+        if self.chance() < 0.05:
+            length = at + size - 1
+        return (self.bytes(at) + self.pick(self.server_ids()) + self.bytes(MAX_CID))[:length]
+
+    def server_ids(self, config=EXTRACTOR):
+        return self.server_ids_of[self.service][config]
+
+    def made(self, service, short):
+        """By one of QUIC-LB's configurations, mostly one that is live."""
+        live = self.chance() < 0.9 or not service.others
+        config = self.pick(list((service.configs if live else service.others).values()))
+        least = 1 + config.size
+        nonce = self.random.randbytes(config.size - config.server_id)
+        body = config.encipher(self.pick(self.server_ids(config.number)) + nonce)
+        size = config.length
+        if not size or not short:
+            size = least + self.pick((0, self.below(MAX_CID + 1 - least)))
+        if self.chance() < 0.06:
+            size = self.pick((least - 1, least - 1, least - 2, 1 + self.below(least)))
+        told = size - 1 if not config.length else self.below(32)
+        if self.chance() < 0.06:
+            told = self.near(told, 31)
+        number = config.number if self.chance() < 0.94 else self.below(8)
+        body += self.bytes(size - least)
+        if not short and self.chance() < 0.04:  # of some versions an ID is cut to 20 bytes
+            size, body = MAX_CID + self.below(13), body + self.bytes(2 * MAX_CID)
+            told = self.pick((MAX_CID, size)) - 1
+        return (bytes((number << 5 | told,)) + body)[:size]
+
+    def some_cid(self, short):
+        if self.server_ids_of[self.service] and self.chance() < 0.6:
+            return self.carrier(short)
+        return self.cid(self.world.services[self.service].cid_length if short else None)
+
     def long_header(self):
         choice = self.chance()
         if choice < 0.4:
@@ -183,7 +235,7 @@ class Generator:
         first = 0x80 | self.below(64)
         if self.chance() < 0.93:
             first |= 0x40
-        cid = self.cid() if self.chance() < 0.95 else b""
+        cid = self.some_cid(False) if self.chance() < 0.95 else b""
         header = struct.pack(">BIB", first, version, len(cid)) + cid
         choice = self.chance()
         if choice < 0.25:
@@ -194,17 +246,17 @@ class Generator:
             size = self.below(len(header) + 1)
         elif choice < 0.5:
             size = self.pick((1198, 1199, 1199, 1200, 1200, 1201))
-        elif choice < 0.55:
+        elif choice < 0.62:
             size = 1200 + self.below(300)
         else:
             size = len(header) + self.below(150)
         return header[:size] + self.bytes(size - len(header))
 
     def short_header(self):
-        length = self.world.services[self.service].cid_length
         first = self.below(64) | (0x40 if self.chance() < 0.9 else 0)
-        header = bytes((first,)) + self.cid(length)
-        end = 1 + length
+        cid = self.some_cid(True)
+        header = bytes((first,)) + cid
+        end = 1 + self.world.services[self.service].short_length(cid)[0]
         choice = self.chance()
         if choice < 0.3:
             size = end + self.pick((-2, -1, -1, 0, 0, 1, 2))

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What has to happen to a packet at XDP: docs/packets.md, section by section.
 
-Written from that page alone; it shares no file with the programs.  It is told which services,
-workers, routes and addresses there are as JSON (tests/oracle/world.c writes it), and nothing about
-how the maps hold them.
+Written from that page alone, and from the drafts and RFCs that it names; it shares no file with
+the programs.  It is told which services, workers, routes, server IDs and addresses there are as
+JSON (tests/oracle/world.c writes it), and nothing about how the maps hold them.
 
 Each way out of the page has a name, its "clause", so that a run can say which were met.
 """
 import ipaddress
 import struct
 from collections import namedtuple
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 PASS, DROP, REDIRECT = 2, 1, 4  # XDP_*
 
@@ -27,12 +29,16 @@ MAX_CID = 20
 LEAST_INITIAL = 1200
 RING = 4096
 SERVES = ("waiting", "active", "draining")
+EXTRACTOR = 7  # beside the numbers of QUIC-LB's configurations
+ELSEWHERE = "elsewhere"  # whose a server ID of another host is; the reason, too
 
 # What was decided: the counter, the service, the counters beside it, what XDP does.  Then what
 # `explain` knows: what is counted if nothing can be dropped, to be counted as which drop, listener,
-# worker.  @quic and @routed are None where nobody has asked.
+# worker.  @quic and @routed are None where nobody has asked.  @config: 1 + the configuration whose
+# server ID was found, 0 if none was.
 Verdict = namedtuple(
-    "Verdict", "reason service notes action otherwise drop listener worker quic routed clause"
+    "Verdict",
+    "reason service notes action otherwise drop listener worker quic routed config clause",
 )
 Quic = namedtuple("Quic", "form version type dcid")
 Datagram = namedtuple("Datagram", "source destination ports size payload clause")
@@ -54,7 +60,10 @@ class Malformed(Exception):
 # ---- the world ---------------------------------------------------------------------------------
 class World:
     def __init__(self, known):
-        self.services = {int(number): Service(s) for number, s in known["services"].items()}
+        formats = {int(number): form for number, form in known["formats"].items()}
+        self.services = {
+            int(number): Service(s, formats[int(number)]) for number, s in known["services"].items()
+        }
         self.workers = {int(number): tuple(w[:2]) for number, w in known["workers"].items()}
         self.targets = {int(number): w[2] for number, w in known["workers"].items()}
         self.cpu, self.queues = known["cpu"], known["queues"]
@@ -62,6 +71,12 @@ class World:
         self.mtus = {int(device): mtu for device, mtu in known["mtus"].items()}
         self.came_in_on, self.xsks = known["came_in_on"], set(known["xsks"])
         self.routes = {(s, bytes.fromhex(cid)): worker for s, cid, worker in known["routes"]}
+        self.servers = {}  # a worker, 0: nobody any more, or ELSEWHERE
+        for number, form in formats.items():
+            for cid, worker in form["routes"]:
+                self.routes[number, bytes.fromhex(cid)] = worker
+            for config, server_id, whose in form["servers"]:
+                self.servers[number, config, bytes.fromhex(server_id)] = whose
         self.locals = {bytes.fromhex(address) for address in known["locals"]}
         self.elsewhere = [bytes.fromhex(address) for address in known["elsewhere"]]
         self.prefixes = [(bytes.fromhex(a), bits) for a, bits in known["prefixes"]]
@@ -122,9 +137,25 @@ class World:
         owner, state = self.workers.get(worker, (0, "none"))
         return owner == service and state in SERVES
 
+    def whose(self, worker, service):
+        """In words, for clauses."""
+        if worker is None or worker == ELSEWHERE:
+            return worker or "unknown"
+        owner, state = self.workers.get(worker, (0, "nobody's now"))
+        return state if owner in (0, service) else "another service's"
+
+    def server(self, service, dcid):
+        """Whose server ID a DCID carries, None: nobody's; its configuration; which clauses."""
+        carried, how = self.services[service].read_server_id(dcid)
+        if not carried:
+            return None, 0, how
+        found = self.servers.get((service, *carried))
+        config = 0 if found is None else 1 + carried[0]
+        return found, config, [f"server ID, {how}: {self.whose(found, service)}"]
+
 
 class Service:
-    def __init__(self, known):
+    def __init__(self, known, form):
         self.there = known["there"]
         self.key = struct.unpack("<QQ", bytes.fromhex(known["key"]))
         self.cid_length = known["cid_length"]
@@ -134,6 +165,41 @@ class Service:
         self.small_initial = known["small_initial"]
         self.no_xsk = known["no_xsk"]
         self.ring = known["ring"]
+        self.extractor = tuple(form["extractor"]) if form["extractor"][1] else None
+        configs = [(c["live"], Config(c)) for c in form["configs"]]
+        self.configs = {config.number: config for live, config in configs if live}
+        self.others = {config.number: config for live, config in configs if not live}
+
+    def short_length(self, begin):
+        """How long a short header's DCID is that begins so, and what says that."""
+        if not self.configs:
+            return self.cid_length, "cid_length"
+        config = self.configs.get(begin[0] >> 5) if begin else None
+        if not config:
+            return self.cid_length, "of no configuration"
+        if config.length:
+            return config.length, "of its configuration"
+        told = 1 + (begin[0] & 31)
+        return (told, "told") if told <= MAX_CID else (MAX_CID, "told, above 20 bytes")
+
+    def read_server_id(self, dcid):
+        """Configuration and server ID that a DCID carries, or None; how, or why not: clauses."""
+        if self.extractor:
+            at, size = self.extractor
+            if len(dcid) < at + size:
+                return None, ["server ID: short for the extractor"]
+            return (EXTRACTOR, dcid[at : at + size]), "extractor"
+        if not self.configs:
+            return None, []
+        config = self.configs.get(dcid[0] >> 5)
+        if not config:
+            return None, ["server ID: no configuration"]
+        if len(dcid) < 1 + config.size:
+            return None, ["server ID: short"]
+        if config.length == 0 and dcid[0] & 31 != len(dcid) - 1:
+            return None, ["server ID: another length told"]
+        octets = config.decipher(dcid[1 : 1 + config.size])
+        return (config.number, octets[: config.server_id]), config.kind
 
 
 def as_number(address):
@@ -282,14 +348,15 @@ def find_listener(world, datagram):
 
 
 # ---- 2. The QUIC header -------------------------------------------------------------------------
-def parse_quic(datagram, cid_length):
+def parse_quic(datagram, service):
     payload, size = datagram.payload, datagram.size
     if size == 0:
         raise Malformed("empty")
     if not payload[0] & 0x80:
-        if size < 1 + cid_length:
+        length, _ = service.short_length(payload[1:2])
+        if size < 1 + length:
             raise Malformed("short header")
-        return Quic("short", 0, "none", payload[1 : 1 + cid_length])
+        return Quic("short", 0, "none", payload[1 : 1 + length])
     if size < 6:
         raise Malformed("long header")
     version, length = int.from_bytes(payload[1:5], "big"), payload[5]
@@ -313,8 +380,9 @@ class Decision:
         self.datagram = datagram
         self.reason = self.drop = self.quic = self.routed = None
         self.small = False
-        self.worker = 0
-        self.clause = self.decide()
+        self.worker = self.config = 0
+        self.clauses = []
+        self.clauses.append(self.decide())
 
     def decide(self):
         service, datagram = self.service, self.datagram
@@ -325,10 +393,12 @@ class Decision:
             self.by_policy(service.not_quic, "not_quic", "dropped_not_quic")
             return f"not quic: {service.not_quic}"
         try:
-            self.quic = quic = parse_quic(datagram, service.cid_length)
+            self.quic = quic = parse_quic(datagram, service)
         except Malformed as why:
             self.by_policy(service.malformed, "malformed", "dropped_malformed")
             return f"malformed, {why}: {service.malformed}"
+        if quic.form == "short":
+            self.clauses.append(f"short DCID: {service.short_length(quic.dcid)[1]}")
         clause = self.route()
         if quic.type == "initial" and datagram.size < LEAST_INITIAL:
             self.small = True
@@ -342,17 +412,50 @@ class Decision:
         if self.service.cid_length == 0 or not quic.dcid:
             self.by_ring(self.tuple_bytes(), "by_tuple")
             return "empty ID" if self.service.cid_length else "service without IDs"
-        self.routed = self.world.routes.get((self.id, quic.dcid), 0)
-        if self.routed and self.world.serves(self.routed, self.id):
-            self.reason, self.worker = "by_table", self.routed
-            return f"table: {self.world.workers[self.routed][1]}"
-        dead = "dead_worker" if self.routed else None
         opens = quic.type in ("initial", "0-rtt") or (quic.form == "long" and quic.type == "none")
+        named = self.named()
+        if self.world.serves(self.routed, self.id):
+            self.worker = self.routed
+            return self.to_worker(named, opens, self.world.workers[self.routed][1])
+        instead = "dead_worker" if named in ("table", "server ID") else named
         if opens:
-            self.by_ring(quic.dcid, dead or "by_ring")
+            self.by_ring(quic.dcid, instead or "by_ring")
             return f"opens, {quic.type}: {self.reason}"
-        self.by_policy(self.service.unknown_cid, dead or "unknown_cid", "dropped_unknown")
+        self.by_policy(self.service.unknown_cid, instead or "unknown_cid", "dropped_unknown")
         return f"unknown, {self.reason}, {quic.type}: {self.service.unknown_cid}"
+
+    def named(self):
+        """What names a worker, @routed: "table" or "server ID"; else ELSEWHERE, or None."""
+        server_first = self.quic.form == "short" and self.service.configs
+        route = self.world.routes.get((self.id, self.quic.dcid))
+        server, config, clauses = self.world.server(self.id, self.quic.dcid)
+        if route is not None and not server_first:
+            if config:
+                self.clauses.append(f"order: route before server ID, {self.quic.form}")
+            self.routed = route
+            return "table"
+        self.clauses += clauses
+        self.config = config
+        if config and server != ELSEWHERE:
+            if route is not None:
+                self.clauses.append("order: server ID before route")
+            self.routed = server
+            return "server ID"
+        self.routed = route or 0
+        if route is None:
+            return server
+        self.clauses.append(f"order: {server or 'nothing'} before route")
+        return "table"
+
+    def to_worker(self, named, opens, state):
+        if named == "table":
+            self.reason = "by_table"
+            return f"table: {state}"
+        if not opens:
+            self.reason = "by_server_id"
+            return f"by server ID, {self.quic.type}: {state}"
+        self.reason = "opens_by_draining" if state == "draining" else "opens_by_server_id"
+        return f"opens by server ID, {self.quic.type}: {state}"
 
     def by_ring(self, bytes_hashed, reason):
         worker = self.service.ring[siphash(self.service.key, bytes_hashed) % RING]
@@ -381,7 +484,7 @@ def verdict(world, frame, first, lease):
         (service, listener), found = find_listener(world, datagram)
     except Passes as passes:
         reason, clause = passes.args
-        return Verdict(reason, 0, (), PASS, reason, None, 0, 0, None, None, (clause,))
+        return Verdict(reason, 0, (), PASS, reason, None, 0, 0, None, None, 0, (clause,))
     made = Decision(world, service, datagram)
     reason, action, notes = made.reason, PASS, []
     if made.small:
@@ -421,7 +524,8 @@ def verdict(world, frame, first, lease):
         made.worker,
         made.quic,
         made.routed,
-        (datagram.clause, found, made.clause),
+        made.config,
+        (datagram.clause, found, *made.clauses),
     )
 
 
@@ -439,11 +543,18 @@ ROUTED = (
     "empty ID",
     *(f"table: {state}" for state in SERVES),
     *(
+        f"opens by server ID, {kind}: {state}"
+        for kind in ("initial", "0-rtt", "none")
+        for state in SERVES
+    ),
+    *(
         f"opens, {kind}: {reason}"
         for kind in ("initial", "0-rtt", "none")
-        for reason in ("by_ring", "dead_worker", "no_worker")
+        for reason in ("by_ring", "dead_worker", "elsewhere", "no_worker")
     ),
 )
+CARRIED = ("plain", "one block", "four passes, even", "four passes, odd", "extractor")
+WHOSE = (*SERVES, "dead", "none", "another service's", "nobody's now", ELSEWHERE, "unknown")
 CLAUSES = frozenset(
     (
         "ethernet: type",
@@ -486,7 +597,7 @@ CLAUSES = frozenset(
         *(f"small initial: {clause}" for clause in ROUTED if ", 0-" not in clause),
         *(
             f"unknown, {reason}, {kind}: {policy}"
-            for reason in ("unknown_cid", "dead_worker")
+            for reason in ("unknown_cid", "dead_worker", "elsewhere")
             for kind in ("handshake", "retry", "none")
             for policy in POLICIES
         ),
@@ -495,13 +606,85 @@ CLAUSES = frozenset(
             for kind in ("handshake", "retry", "none")
             for policy in ("hash", "drop")
         ),
+        "short DCID: cid_length",
+        "short DCID: of no configuration",
+        "short DCID: of its configuration",
+        "short DCID: told",
+        "short DCID: told, above 20 bytes",
+        "server ID: no configuration",
+        "server ID: short",
+        "server ID: another length told",
+        "server ID: short for the extractor",
+        *(f"server ID, {how}: {whose}" for how in CARRIED for whose in WHOSE),
+        *(
+            f"by server ID, {kind}: {state}"
+            for kind in ("handshake", "retry", "none")
+            for state in SERVES
+        ),
+        "order: route before server ID, long",
+        "order: route before server ID, short",
+        "order: server ID before route",
+        "order: elsewhere before route",
+        "order: nothing before route",
     )
 )
 SPLIT = frozenset(f"{header}: beyond the first buffer" for header in ("ipv4", "ipv6", "udp"))
-CLAUSES -= {f"small initial: opens, none: {r}" for r in ("by_ring", "dead_worker", "no_worker")}
+CLAUSES -= {clause for clause in CLAUSES if clause.startswith("small ") and ", none:" in clause}
 
 
-# ---- 5. The two hashes --------------------------------------------------------------------------
+# ---- 5. Server IDs ------------------------------------------------------------------------------
+class Config:
+    """A QUIC-LB configuration (draft-ietf-quic-load-balancers-21, section 5)."""
+
+    def __init__(self, known):
+        self.number = known["id"]
+        self.server_id = known["server_id"]  # octets
+        self.size = known["server_id"] + known["nonce"]
+        self.length = known["length"]  # of a short header's DCID; 0: each tells its own
+        self.kind = "plain"
+        if known["key"]:
+            cipher = Cipher(algorithms.AES(bytes.fromhex(known["key"])), modes.ECB())
+            self.encrypt, self.decrypt = cipher.encryptor().update, cipher.decryptor().update
+            self.kind = f"four passes, {'odd' if self.size % 2 else 'even'}"
+            if self.size == 16:
+                self.kind = "one block"
+
+    def encipher(self, octets):
+        if self.kind == "plain":
+            return octets
+        if self.kind == "one block":
+            return self.encrypt(octets)
+        return four_passes(self.encrypt, octets, (1, 2, 3, 4))
+
+    def decipher(self, octets):
+        if self.kind == "plain":
+            return octets
+        if self.kind == "one block":
+            return self.decrypt(octets)
+        return four_passes(self.encrypt, octets, (4, 3, 2, 1))
+
+
+def four_passes(encrypt, octets, passes):
+    """Section 5.4.2, in hexadecimal digits: of n octets each half has n."""
+    size = len(octets)
+    digits = size + size % 2  # a half begins and ends with an octet
+    left, right = octets.hex()[:size], octets.hex()[size:]
+    for number in passes:
+        half = left.ljust(digits, "0") if number % 2 else right.rjust(digits, "0")
+        block = bytes.fromhex(half).ljust(14, b"\0") + bytes((size, number))
+        mask = encrypt(block).hex()[:digits]
+        if number % 2:
+            right = digits_xor(right, mask[-size:])
+        else:
+            left = digits_xor(left, mask[:size])
+    return bytes.fromhex(left + right)
+
+
+def digits_xor(some, others):
+    return f"{int(some, 16) ^ int(others, 16):0{len(some)}x}"
+
+
+# ---- 6. The two hashes --------------------------------------------------------------------------
 def siphash(key, data):
     """SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF"), 64 bits."""
     mask = 0xFFFFFFFFFFFFFFFF

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The kernel's side of the differential run: a data plane in a sandbox, a world of services,
- * workers, routes and local addresses in its maps, packets through its programs.
+ * workers, routes, server IDs and local addresses in its maps, packets through its programs.
  */
 #ifndef CS_ORACLE_H
 #define CS_ORACLE_H
@@ -46,8 +46,8 @@ extern const __u8 world_mac[6];
 void world_load(void);
 
 /*
- * Makes all else that packets meet anew: settings, keys, rings, workers, routes, local addresses.
- * The same seed, the same world.  Writes what a model has to know of it as JSON.
+ * Makes all else that packets meet anew: settings, keys, rings, workers, routes, server IDs, local
+ * addresses.  The same seed, the same world.  Writes what a model has to know of it as JSON.
  */
 void world_make(__u64 seed, FILE *out);
 

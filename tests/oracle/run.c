@@ -48,8 +48,9 @@ struct result {
 	__u8 small, form, type, dcid_len;
 	__u8 dcid[CS_MAX_CID];
 	__u32 version, routed;
+	__u8 config, pad[3];
 };
-_Static_assert(sizeof(struct result) == 52, "as tests/oracle/run reads it");
+_Static_assert(sizeof(struct result) == 56, "as tests/oracle/run reads it");
 
 #define ODD_COUNTED 1 /* not one packet seen, one verdict, each note once, of one service */
 #define ODD_ALTERED 2 /* the frame */
@@ -133,6 +134,32 @@ static void take_counters(struct result *result)
 	memcpy(counted, now, sizeof(counted[0]) * (world_services + 1));
 }
 
+/* cs_hits has those that were counted as sent by server ID, of each service, and no others. */
+static void check_hits(void)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct cs_hits each[cpus], sum;
+
+	for (__u32 i = 0; i <= world_services; i++) {
+		sum = (struct cs_hits){};
+		for (__u32 k = i * CS_CONFIGS; k < (i + 1) * CS_CONFIGS; k++) {
+			check(!bpf_map_lookup_elem(plane.map[PLANE_HITS], &k, each), "cs_hits");
+			for (int cpu = 0; cpu < cpus; cpu++) {
+				for (int hook = 0; hook < CS_HOOKS; hook++) {
+					sum.known[hook] += each[cpu].known[hook];
+					sum.opening[hook] += each[cpu].opening[hook];
+				}
+			}
+		}
+		check(sum.known[CS_HOOK_XDP] == counted[i][CS_C_by_server_id] &&
+			      sum.opening[CS_HOOK_XDP] ==
+				      counted[i][CS_C_opens_by_server_id] +
+					      counted[i][CS_C_opens_by_draining] &&
+			      !sum.known[CS_HOOK_REUSEPORT] && !sum.opening[CS_HOOK_REUSEPORT],
+		      "cs_hits of service %u", i);
+	}
+}
+
 /* Lines that no packet may count in: of other services, of the other hook. */
 static void check_others(void)
 {
@@ -145,6 +172,7 @@ static void check_others(void)
 	}
 	check(!memcmp(all, counted, sizeof(counted[0]) * (world_services + 1)),
 	      "cs_explain has counted");
+	check_hits();
 }
 
 /* ---- packets -------------------------------------------------------------------------------- */
@@ -216,6 +244,7 @@ static void run_explain(const __u8 *frame, __u32 bytes, struct result *result)
 	memcpy(result->dcid, verdict.dcid, sizeof(result->dcid));
 	result->version = verdict.version;
 	result->routed = verdict.routed;
+	result->config = verdict.config;
 }
 
 static void run_packet(const struct request *request, const __u8 *frame)

@@ -6,11 +6,14 @@
 #include <time.h>
 
 #include "../siphash_reference.h"
+#include "core/lb.h"
 #include "core/quic.h"
 #include "oracle.h"
 
 #define ROUTES 48	  /* of each service */
 #define WORKERS 7	  /* of each service */
+#define IDS 8		  /* server IDs of each QUIC-LB configuration and of each extractor */
+#define CARRIERS 16	  /* more routes of a service that has them, of CIDs with such an ID */
 #define PREFIXES 12	  /* that are local */
 #define SCATTERED 12	  /* local addresses */
 #define CROWDED 5	  /* more of them, which share a line of cs_locals */
@@ -480,6 +483,8 @@ static void make_service(__u32 id)
 	to->not_quic = below(4);
 	to->small_initial = percent(50) ? CS_POLICY_DROP : CS_POLICY_HASH;
 	to->no_xsk = percent(50) ? CS_POLICY_DROP : CS_POLICY_PASS;
+	to->lb_configs = to->key_at = to->key_len = 0; /* make_format() */
+	memset(to->lb_len, 0, sizeof(to->lb_len));
 	check(!bpf_map_update_elem(plane.map[PLANE_SERVICES], &id, to, BPF_ANY), "cs_services");
 	fprintf(out, "\"%u\": {\"there\": %s, \"key\": ", id, to->used ? "true" : "false");
 	print_hex(to->key, sizeof(to->key));
@@ -493,12 +498,21 @@ static void make_service(__u32 id)
 	fprintf(out, "}");
 }
 
-/* As long as a short header's ID, or of any length; the tag is the reference's, not the core's. */
-static void make_routes(__u32 of, int first)
+/* The tag is the reference's, not the core's.  Returns 1, or 0: it is there already. */
+static int add_route(__u32 of, const __u8 *cid, __u32 len, __u16 to)
 {
-	__u8 key[16], cid[CS_MAX_CID];
+	__u8 key[16];
 
 	memcpy(key, service[of].key, sizeof(key));
+	return !cs_table_insert(&table[of], siphash_reference(1, 3, key, cid, len) >> 16, to,
+				CS_BUCKET_ROUTES);
+}
+
+/* As long as a short header's ID, or of any length. */
+static void make_routes(__u32 of, int first)
+{
+	__u8 cid[CS_MAX_CID];
+
 	memset(table[of].buckets, 0, (table[of].mask + 1) * sizeof(struct cs_bucket));
 	for (int i = 0; i < ROUTES; i++) {
 		__u32 len = service[of].cid_len, to = some_worker(of, 60);
@@ -506,13 +520,170 @@ static void make_routes(__u32 of, int first)
 		if (!len || percent(30))
 			len = 1 + below(CS_MAX_CID);
 		random_fill(cid, len);
-		if (cs_table_insert(&table[of], siphash_reference(1, 3, key, cid, len) >> 16, to,
-				    CS_BUCKET_ROUTES))
-			continue; /* there already, one of one byte */
+		if (!add_route(of, cid, len, to))
+			continue; /* one of one byte */
 		fprintf(out, "%s[%u, ", comma(first && !i), of);
 		print_hex(cid, len);
 		fprintf(out, ", %u]", to);
 	}
+}
+
+/* ---- server IDs ----------------------------------------------------------------------------- */
+
+static struct cs_server_key server[COUNT(listeners) * CS_LB_CONFIGS * IDS];
+static __u32 servers, first_server;    /* of all services, of the one in hand */
+static struct cs_lb lb[CS_LB_CONFIGS]; /* of the one in hand */
+static __u8 name[IDS][sizeof(server->id)];
+
+static void forget_servers(void)
+{
+	while (servers) {
+		servers--;
+		check(!bpf_map_delete_elem(plane.map[PLANE_SERVERS], &server[servers]),
+		      "cs_servers");
+	}
+}
+
+/* Plain, of one block, of four passes; IDs that tell their length, or have room to spare. */
+static void make_config(__u32 of, __u32 id)
+{
+	__u32 server_id = 1 + below(CS_LB_MAX_SERVER_ID), index = of * CS_LB_CONFIGS + id;
+	__u32 nonce = CS_LB_MIN_NONCE + below(CS_LB_MAX_LEN + 1 - CS_LB_MIN_NONCE - server_id);
+	int has_key = percent(65), tells = percent(50);
+	__u32 len;
+	__u8 key[16];
+
+	if (server_id + CS_LB_MIN_NONCE <= 16 && percent(25))
+		nonce = 16 - server_id;
+	len = 1 + server_id + nonce;
+	if (percent(50))
+		len += below(CS_MAX_CID + 1 - len);
+	random_fill(key, sizeof(key));
+	service[of].lb_len[id] = tells ? 0 : len;
+	cs_lb_init(&lb[id], id, server_id, nonce, tells, has_key ? key : NULL);
+	check(!bpf_map_update_elem(plane.map[PLANE_LBS], &index, &lb[id], BPF_ANY), "cs_lbs");
+	fprintf(out,
+		"%s{\"id\": %u, \"live\": %s, \"server_id\": %u, \"nonce\": %u, \"length\": %u, "
+		"\"key\": ",
+		comma(!id), id, service[of].lb_configs >> id & 1 ? "true" : "false", server_id,
+		nonce, service[of].lb_len[id]);
+	if (has_key)
+		print_hex(key, sizeof(key));
+	else
+		fprintf(out, "null");
+	fprintf(out, "}");
+}
+
+/* Many are the same octets elsewhere: service and configuration tell them apart. */
+static void make_servers(__u32 of, __u8 config, __u32 len)
+{
+	for (int i = 0; i < IDS; i++) {
+		struct cs_server_key *key = &server[servers];
+		struct cs_server value = {};
+
+		*key = (struct cs_server_key){ .service = of, .config = config };
+		random_fill(key->id, len);
+		if (percent(50))
+			memcpy(key->id, name[i], len);
+		if (percent(20))
+			value.flags = CS_SERVER_ELSEWHERE;
+		else if (percent(85))
+			value.worker = some_worker(of, 65);
+		if (bpf_map_update_elem(plane.map[PLANE_SERVERS], key, &value, BPF_NOEXIST)) {
+			check(errno == EEXIST, "cs_servers: %s", strerror(errno));
+			continue; /* one of one octet */
+		}
+		fprintf(out, "%s[%u, ", comma(servers == first_server), config);
+		print_hex(key->id, len);
+		if (value.flags)
+			fprintf(out, ", \"elsewhere\"]");
+		else
+			fprintf(out, ", %u]", value.worker);
+		servers++;
+	}
+}
+
+/* A CID with a server ID of the service in hand.  Returns its length. */
+static __u32 random_carrier(__u32 of, __u8 cid[CS_MAX_CID])
+{
+	const struct cs_server_key *key = &server[first_server + below(servers - first_server)];
+	const struct cs_service *to = &service[of];
+	const struct cs_lb *by = &lb[key->config % CS_LB_CONFIGS];
+	__u32 least = to->key_at + to->key_len, len = to->cid_len;
+	__u8 nonce[CS_MAX_CID];
+
+	random_fill(cid, CS_MAX_CID);
+	if (key->config == CS_BY_EXTRACTOR) {
+		memcpy(cid + to->key_at, key->id, to->key_len);
+		return len > least ? len : least;
+	}
+	least = 1 + by->server_id_len + by->nonce_len;
+	len = to->lb_len[key->config] ?: least + below(CS_MAX_CID + 1 - least);
+	random_fill(nonce, sizeof(nonce));
+	check(!cs_lb_encode(by, (const __u8 *)key->id, nonce, below(32), cid, len), "encode");
+	return len;
+}
+
+static void make_carriers(__u32 of)
+{
+	__u8 cid[CS_MAX_CID];
+	int printed = 0;
+
+	for (int i = 0; i < CARRIERS; i++) {
+		__u32 len = random_carrier(of, cid), to = some_worker(of, 60);
+
+		if (!add_route(of, cid, len, to))
+			continue;
+		fprintf(out, "%s[", comma(!printed++));
+		print_hex(cid, len);
+		fprintf(out, ", %u]", to);
+	}
+}
+
+/* Mostly within a short header's DCID. */
+static void random_extractor(struct cs_service *to)
+{
+	__u32 within = percent(80) ? to->cid_len : CS_MAX_CID;
+
+	to->key_len = 1 + below(within < sizeof(server->id) ? within : sizeof(server->id));
+	to->key_at = below(within + 1 - to->key_len);
+}
+
+/* Most services have neither.  With one configuration all are in cs_lbs, and their server IDs in
+ * cs_servers: those that are not live say nothing.
+ */
+static void make_format(__u32 of)
+{
+	struct cs_service *to = &service[of];
+	__u32 kind = below(10), choice = below(10);
+
+	first_server = servers;
+	if (kind < 3 && to->cid_len)
+		to->lb_configs = choice < 3 ? 0x7fu : choice < 6 ? 1u << below(7) : 1 + below(0x7f);
+	else if (kind < 5 && to->cid_len)
+		random_extractor(to);
+	fprintf(out, "%s\"%u\": {\"extractor\": [%u, %u], \"configs\": [", comma(of == 1), of,
+		to->key_at, to->key_len);
+	for (__u32 id = 0; id < CS_LB_CONFIGS && to->lb_configs; id++)
+		make_config(of, id);
+	fprintf(out, "], \"servers\": [");
+	for (__u32 id = 0; id < CS_LB_CONFIGS && to->lb_configs; id++)
+		make_servers(of, id, lb[id].server_id_len);
+	if (to->key_len)
+		make_servers(of, CS_BY_EXTRACTOR, to->key_len);
+	fprintf(out, "], \"routes\": [");
+	if (servers > first_server)
+		make_carriers(of);
+	fprintf(out, "]}");
+	check(!bpf_map_update_elem(plane.map[PLANE_SERVICES], &of, to, BPF_ANY), "cs_services");
+}
+
+static void make_formats(void)
+{
+	forget_servers();
+	random_fill(name, sizeof(name));
+	for (__u32 id = 1; id <= world_services; id++)
+		make_format(id);
 }
 
 /* ---- what never changes --------------------------------------------------------------------- */
@@ -576,5 +747,7 @@ void world_make(__u64 from, FILE *to)
 	fprintf(out, "},\n\"routes\": [");
 	for (__u32 id = 1; id <= world_services; id++)
 		make_routes(id, id == 1);
-	fprintf(out, "]}\n");
+	fprintf(out, "],\n\"formats\": {");
+	make_formats();
+	fprintf(out, "}}\n");
 }

@@ -191,9 +191,10 @@ int main(int argc, char **argv)
 		__u32 service, mate;
 		enum crowd crowd;
 	} world[] = {
-		{ PLAIN, 0, ON_ONE_PORT },     { PASSES, 0, ON_ONE_PORT },
-		{ DROPS, PLAIN, ON_ONE_PORT }, { BY_TUPLE, 0, ON_OTHER_PORTS },
-		{ GONE, 0, ON_OTHER_PORTS },   { EMPTY, 0, ON_OTHER_PORTS },
+		{ PLAIN, 0, ON_ONE_PORT },	{ PASSES, 0, ON_ONE_PORT },
+		{ DROPS, PLAIN, ON_ONE_PORT },	{ BY_TUPLE, 0, ON_OTHER_PORTS },
+		{ GONE, 0, ON_OTHER_PORTS },	{ EMPTY, 0, ON_OTHER_PORTS },
+		{ ENCODED, 0, ON_OTHER_PORTS }, { EXTRACTED, 0, ON_OTHER_PORTS },
 	};
 	int wrong = 0;
 

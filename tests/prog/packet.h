@@ -273,7 +273,7 @@ static inline struct cs_verdict check_spec(const struct frame_spec *spec, __u32 
 }
 
 /* A short header of h3, by default without a route. */
-static struct frame_spec short_spec(void)
+static inline struct frame_spec short_spec(void)
 {
 	static __u8 payload[64];
 	struct frame_spec spec = { .payload = payload };

@@ -264,6 +264,13 @@ CS_INLINE __u32 cs_map_route(__u32 service, __u64 tag)
 	return cs_table_find(&table[service], tag);
 }
 
+CS_INLINE __u32 cs_map_server(__u32 service, const struct cs_cid *cid)
+{
+	(void)service;
+	(void)cid;
+	return CS_ID_UNKNOWN;
+}
+
 CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 {
 	return model.service[service].ring[bucket];
@@ -274,13 +281,14 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 	*tuple = packet->tuple;
 }
 
-CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, const struct cs_service *service,
+			     struct cs_quic *quic)
 {
 	__u8 head[CS_HEAD_BYTES] = { 0 };
 	size_t len = packet->read->length;
 
 	memcpy(head, packet->read->payload, len < sizeof(head) ? len : sizeof(head));
-	return cs_quic_parse(head, len, cid_len, quic);
+	return cs_quic_parse(head, len, service, quic);
 }
 
 static struct cs_verdict core_verdict(const __u8 *frame, size_t len)

@@ -44,6 +44,13 @@ CS_INLINE __u32 cs_map_route(__u32 service, __u64 tag)
 	return 0; /* nobody asks for a bucket who has a route */
 }
 
+CS_INLINE __u32 cs_map_server(__u32 service, const struct cs_cid *cid)
+{
+	(void)service;
+	(void)cid;
+	return CS_ID_UNKNOWN; /* nor who has a server ID */
+}
+
 CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 {
 	struct cs_ring ring;
@@ -65,9 +72,10 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
 	tuple->dport = layers->to.port;
 }
 
-CS_INLINE int cs_packet_quic(const struct cs_packet *packet, __u8 cid_len, struct cs_quic *quic)
+CS_INLINE int cs_packet_quic(const struct cs_packet *packet, const struct cs_service *service,
+			     struct cs_quic *quic)
 {
-	return cs_quic_parse(packet->head, packet->length, cid_len, quic);
+	return cs_quic_parse(packet->head, packet->length, service, quic);
 }
 
 /* Of its payload what the program reads.  A UDP length that is above what IP leaves is none. */

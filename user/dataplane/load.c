@@ -104,7 +104,8 @@ int plane_instance_netns(int fd)
 			return map;
 		if (bpf_obj_get_info_by_fd(map, &about, &len))
 			return -errno;
-		if (!strstr(about.name, ".rodata"))
+		/* With a name behind it it is not an instance's own. */
+		if (!strstr(about.name, ".rodata") || strstr(about.name, ".rodata."))
 			continue;
 		if (about.value_size != sizeof(data))
 			return -EPROTO;

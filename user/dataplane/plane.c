@@ -38,7 +38,9 @@ const char *const plane_map_names[PLANE_MAPS] = {
 	[PLANE_DRAFT] = "cs_draft",	  [PLANE_TARGETS] = "cs_targets",
 	[PLANE_CPUS] = "cs_cpus",	  [PLANE_CPU_COUNTS] = "cs_cpu_counts",
 	[PLANE_DEVS] = "cs_devs",	  [PLANE_DEV_COUNTS] = "cs_dev_counts",
-	[PLANE_XSKS] = "cs_xsks",	  [PLANE_LISTENERS] = "cs_listeners",
+	[PLANE_XSKS] = "cs_xsks",	  [PLANE_LBS] = "cs_lbs",
+	[PLANE_SERVERS] = "cs_servers",	  [PLANE_HITS] = "cs_hits",
+	[PLANE_AES] = "cs_aes",		  [PLANE_LISTENERS] = "cs_listeners",
 	[PLANE_ABI] = "cs_abi",
 };
 
@@ -295,12 +297,16 @@ void plane_raise_descriptors(unsigned int more)
 
 struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map which)
 {
-	char section[PLANE_NAME];
-
 	/* What is global data in the programs is called as its section, with dots. */
-	snprintf(section, sizeof(section), ".data.%s", plane_map_names[which]);
-	return bpf_object__find_map_by_name(object, plane_map_names[which]) ?:
-		       bpf_object__find_map_by_name(object, section);
+	static const char *const format[] = { "%s", ".data.%s", ".rodata.%s" };
+	struct bpf_map *map = NULL;
+	char name[PLANE_NAME];
+
+	for (size_t i = 0; i < sizeof(format) / sizeof(format[0]) && !map; i++) {
+		snprintf(name, sizeof(name), format[i], plane_map_names[which]);
+		map = bpf_object__find_map_by_name(object, name);
+	}
+	return map;
 }
 
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object)

@@ -52,6 +52,10 @@ enum plane_map {
 	PLANE_DEVS,
 	PLANE_DEV_COUNTS,
 	PLANE_XSKS,
+	PLANE_LBS,
+	PLANE_SERVERS,
+	PLANE_HITS,
+	PLANE_AES,
 	PLANE_LISTENERS,
 	PLANE_ABI, /* last: pinned when all others are */
 	PLANE_MAPS,
