@@ -99,7 +99,9 @@ static int adopt(struct workers *workers, __u32 id, const struct cs_worker *valu
 	worker->value = *value;
 	worker->process.fd = -1;
 	take_adopted_numbers(worker);
-	target_adopt(worker);
+	err = target_adopt(worker);
+	if (err)
+		return err;
 	/* Which of its routes are provisional the daemon that wrote them has known, and no other.
 	 */
 	if (!workers->service[value->service].value.shared_table)

@@ -239,19 +239,16 @@ static bool is_as_written(const struct workers *workers, const struct cs_target 
 	       !way_read(netns_of(workers, netns), target->ifindex, way);
 }
 
-void device_adopt(struct worker *worker)
+void device_adopt(struct worker *worker, const struct cs_target *target)
 {
 	struct workers *all = worker->all;
 	const struct listener *listener = first_listener(all, worker->value.service);
-	struct cs_target target;
 	struct device *device;
 	struct way way;
 
-	if (worker->value.target != CS_TARGET_DEVICE || !listener ||
-	    bpf_map_lookup_elem(all->plane->map[PLANE_TARGETS], &worker->id, &target) ||
-	    !is_as_written(all, &target, listener->addr.netns, &way))
+	if (!listener || !is_as_written(all, target, listener->addr.netns, &way))
 		return;
-	device = &all->device[target.index];
+	device = &all->device[target->index];
 	if (device->users &&
 	    (device->netns != listener->addr.netns || device->way.ifindex != way.ifindex))
 		return;
@@ -259,8 +256,8 @@ void device_adopt(struct worker *worker)
 	device->way = way;
 	device->there = true;
 	device->users++;
-	worker->device = target.index + 1;
-	write_target(worker, target.index); /* the other end may have another MAC */
+	worker->device = target->index + 1;
+	write_target(worker, target->index); /* the other end may have another MAC */
 }
 
 void devices_settle(struct workers *workers)

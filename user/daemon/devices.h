@@ -26,7 +26,7 @@ void device_leave(struct worker *worker);
 /* Of an adopted worker: its device is counted if it is the one that its target names.  What is not
  * is found again when the worker comes back.
  */
-void device_adopt(struct worker *worker);
+void device_adopt(struct worker *worker, const struct cs_target *target);
 
 /* All are adopted: slots that nobody uses are emptied. */
 void devices_settle(struct workers *workers);

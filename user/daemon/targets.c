@@ -174,24 +174,34 @@ void target_leave(struct worker *worker)
 	xsks_leave(worker);
 }
 
-void target_adopt(struct worker *worker)
+static void adopt_cpu(struct worker *worker, const struct cs_target *target)
 {
-	struct cs_target target;
-
-	device_adopt(worker);
-	xsks_adopt(worker);
-	if (worker->value.target != CS_TARGET_CPU)
-		return;
-	if (!bpf_map_lookup_elem(worker->all->plane->map[PLANE_TARGETS], &worker->id, &target) &&
-	    target.index < CS_MAX_CPUS) {
-		worker->cpu = target.index + 1;
-		worker->all->cpu_users[target.index]++;
-	}
-	if (!worker->cpu)
+	if (target->index < CS_MAX_CPUS) {
+		worker->cpu = target->index + 1;
+		worker->all->cpu_users[target->index]++;
+	} else {
 		target_name(worker, CS_TARGET_SOCKET); /* no such CPU */
+	}
 	/* Until it says so itself. */
 	if (worker_service(worker)->cpu == CONFIG_CPU_ASKED)
 		worker->cpu_asked = worker->cpu;
+}
+
+int target_adopt(struct worker *worker)
+{
+	struct cs_target target;
+
+	if (worker->value.target == CS_TARGET_SOCKET)
+		return 0;
+	if (bpf_map_lookup_elem(worker->all->plane->map[PLANE_TARGETS], &worker->id, &target))
+		return -errno;
+	if (worker->value.target == CS_TARGET_CPU)
+		adopt_cpu(worker, &target);
+	else if (worker->value.target == CS_TARGET_DEVICE)
+		device_adopt(worker, &target);
+	else if (worker->value.target == CS_TARGET_XSK)
+		xsks_adopt(worker, &target);
+	return 0;
 }
 
 static __u32 program_id(int fd)

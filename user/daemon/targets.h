@@ -34,8 +34,10 @@ void target_leave_cpu(struct worker *worker);
 /* It is sent nothing any more. */
 void target_leave(struct worker *worker);
 
-/* Of an adopted worker: what its entry says is counted. */
-void target_adopt(struct worker *worker);
+/* Of an adopted worker: what its entry says is counted.  Returns 0, or a negative errno: that could
+ * not be read.
+ */
+int target_adopt(struct worker *worker);
 
 /*
  * All are adopted: makes the queues that are used, as they are to be, and removes the others.

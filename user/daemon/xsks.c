@@ -301,25 +301,20 @@ static bool is_free(const struct workers *workers, const struct cs_nic *nic)
 	return true;
 }
 
-void xsks_adopt(struct worker *worker)
+void xsks_adopt(struct worker *worker, const struct cs_target *target)
 {
 	struct workers *all = worker->all;
-	struct cs_target target;
 	bool any = false;
 
-	if (worker->value.target != CS_TARGET_XSK)
-		return;
-	if (!bpf_map_lookup_elem(all->plane->map[PLANE_TARGETS], &worker->id, &target)) {
-		for (int at = 0; at < CS_MAX_WORKER_NICS; at++) {
-			if (!target.nic[at].ifindex || !is_free(all, &target.nic[at]))
-				continue;
-			worker->nic[at] = target.nic[at];
-			any = true;
-			for (__u32 i = 0; i < slots_of(&worker->nic[at]); i++)
-				all->xsk_taken[worker->nic[at].first + i] = true;
-		}
-		write_target(worker, worker->nic); /* nothing that another has */
+	for (int at = 0; at < CS_MAX_WORKER_NICS; at++) {
+		if (!target->nic[at].ifindex || !is_free(all, &target->nic[at]))
+			continue;
+		worker->nic[at] = target->nic[at];
+		any = true;
+		for (__u32 i = 0; i < slots_of(&worker->nic[at]); i++)
+			all->xsk_taken[worker->nic[at].first + i] = true;
 	}
+	write_target(worker, worker->nic); /* nothing that another has */
 	/* Its packets find the stack until it says so again. */
 	if (!any)
 		target_name(worker, CS_TARGET_SOCKET);

@@ -25,6 +25,6 @@ int xsks_set(struct worker *worker, const struct cs_xsk *asked, const int *fds, 
 void xsks_leave(struct worker *worker);
 
 /* Of an adopted worker: the slots that its target names are its own, unless another has them. */
-void xsks_adopt(struct worker *worker);
+void xsks_adopt(struct worker *worker, const struct cs_target *target);
 
 #endif
