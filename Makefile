@@ -181,8 +181,10 @@ unit: $(UNIT_TESTS) $(B)/tests/path/path ## unit tests of the core (Criterion), 
 	@set -e; for test in $(UNIT_TESTS); do echo "# $$test"; $$test $(CRITERION); done
 	@echo "# $(B)/tests/path/path"; $(B)/tests/path/path tests/fuzz/corpus/frame
 
+# Two at a time: each has its own namespaces, and most of them wait for a daemon.
 prog: all $(PROG_TESTS) ## packet tests in the kernel (BPF_PROG_TEST_RUN) and the control socket, as root
-	@set -e; for test in $(PROG_TESTS); do echo "# $$test"; $$test -j1 $(CRITERION); done
+	@printf '%s\n' $(PROG_TESTS) | xargs -P 2 -I{} sh -c 'said=$$({} -j1 $(CRITERION) 2>&1); code=$$?; \
+		printf "# %s\n%s\n" {} "$$said"; exit $$code'
 
 model: ## every interleaving of the CID table's protocol, with spin; its faults must be caught (2 minutes)
 	@scripts/setup model
