@@ -128,7 +128,7 @@ sleep 1.5
 check "it is not" attached 1
 cidsteer detach s0 --force >/dev/null
 for signal in KILL HUP INT; do
-	(exec_in_ns server env --default-signal=INT "$BUILD/cidsteer" --bpffs "$BPFFS" attach s0 --try 60 >"$WORK/try" 2>&1 </dev/zero) &
+	(exec_in_ns server env --default-signal=INT,HUP "$BUILD/cidsteer" --bpffs "$BPFFS" attach s0 --try 60 >"$WORK/try" 2>&1 </dev/zero) &
 	pid=$!
 	check "attached for a minute" wait_for grep -q Enter "$WORK/try"
 	kill -$signal $pid

@@ -161,7 +161,7 @@ id_of_services=$(bpftool -j map show pinned "$BPFFS/cs_services" | python3 -c '
 import json, sys
 print(json.load(sys.stdin)["id"])')
 may_not="Permission denied|not permitted"
-mapfile -t zeros < <(yes 0 | head -56) # a struct cs_service, of a service that is not used
+mapfile -t zeros < <(yes 0 | head -64) # a struct cs_service, of a service that is not used
 denied "a worker's user cannot list the pins" "$may_not" ls "$BPFFS"
 for pin in cs_services cs_cids cs_workers cs_sockets cs_abi; do
 	denied "nor open $pin" "$may_not" \
