@@ -89,7 +89,7 @@ interrupt()
 	[ "$state" = is_loaded ] || kinds="netns mntns"
 	: >"$WORK/out"
 	set -m # so that the shell does not have SIGINT ignored in what it starts
-	env -u CIDSTEER_OUTSIDE "$@" >"$WORK/out" 2>&1 </dev/null &
+	env -u CIDSTEER_OUTSIDE --default-signal=INT "$@" >"$WORK/out" 2>&1 </dev/null &
 	victim=$!
 	set +m
 	if ! PATIENCE=60 wait_for "$state" "$lines"; then
