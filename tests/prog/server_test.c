@@ -88,22 +88,15 @@ static struct cs_hits hits_of(__u8 config)
 	return sum;
 }
 
-/* Both programs say so, and it is counted as one verdict, and as a hit if it is one. */
-static void check_cid(int kind, const __u8 *cid, __u8 len, __u32 reason, __u16 worker, __u8 config)
+/* What cs_explain says. */
+static struct cs_verdict check_verdict(int kind, const __u8 *cid, __u8 len, __u32 reason,
+				       __u16 worker, __u8 config)
 {
-	static struct counters before, after;
-	struct cs_hits hits = config ? hits_of(config - 1) : (struct cs_hits){ 0 }, now;
-	bool hit = config && worker && reason != CS_C_by_table;
 	struct cs_verdict got;
 	struct frame frame;
 
 	make_frame(&frame, kind, cid, len);
-	counters_read(&plane, &before);
-	check(!run_xdp(&plane, frame.byte, frame.len, "XDP"), "dropped");
-	counters_read(&plane, &after);
 	got = run_explain(&plane, frame.byte, frame.len, "explain");
-	counters_add(&before, CS_HOOK_XDP, &got, false);
-	counters_check(&before, &after, "counters");
 	check(got.reason == reason, "kind %d, %u octets, first 0x%02x: reason %u, not %u", kind,
 	      len, cid[0], got.reason, reason);
 	check(!worker || got.worker == worker, "kind %d: worker %u, not %u", kind, got.worker,
@@ -111,6 +104,24 @@ static void check_cid(int kind, const __u8 *cid, __u8 len, __u32 reason, __u16 w
 	check(got.config == config, "kind %d: configuration %d", kind, got.config - 1);
 	check(got.dcid_len == len && !memcmp(got.dcid, cid, len), "kind %d: DCID of %u, not %u",
 	      kind, got.dcid_len, len);
+	return got;
+}
+
+/* And cs_xdp counts it, as one verdict, and as a hit if it is one. */
+static void check_cid(int kind, const __u8 *cid, __u8 len, __u32 reason, __u16 worker, __u8 config)
+{
+	struct cs_verdict said = check_verdict(kind, cid, len, reason, worker, config);
+	struct cs_hits hits = config ? hits_of(config - 1) : (struct cs_hits){ 0 }, now;
+	bool hit = config && worker && reason != CS_C_by_table;
+	static struct counters before, after;
+	struct frame frame;
+
+	make_frame(&frame, kind, cid, len);
+	counters_read(&plane, &before);
+	check(!run_xdp(&plane, frame.byte, frame.len, "XDP"), "dropped");
+	counters_read(&plane, &after);
+	counters_add(&before, CS_HOOK_XDP, &said, false);
+	counters_check(&before, &after, "counters");
 	if (!config)
 		return;
 	now = hits_of(config - 1);
@@ -184,14 +195,14 @@ static void check_lengths(__u64 *seed, __u32 id_len, __u32 nonce_len, bool has_k
 	set_config(&lb, tells ? 0 : len);
 	server = key_of(lb.id, octet[1], id_len);
 	set_server(&server, ACTIVE, 0);
-	check_cid(SHORT, cid, len, CS_C_by_server_id, ACTIVE, 1 + lb.id);
-	check_cid(HANDSHAKE, cid, len, CS_C_by_server_id, ACTIVE, 1 + lb.id);
+	check_verdict(SHORT, cid, len, CS_C_by_server_id, ACTIVE, 1 + lb.id);
+	check_verdict(HANDSHAKE, cid, len, CS_C_by_server_id, ACTIVE, 1 + lb.id);
 	clear_server(&server);
 	/* With another last octet it is another server. */
 	octet[1][id_len - 1] ^= 1;
 	server = key_of(lb.id, octet[1], id_len);
 	set_server(&server, ACTIVE, 0);
-	check_cid(SHORT, cid, len, CS_C_unknown_cid, 0, 0);
+	check_verdict(SHORT, cid, len, CS_C_unknown_cid, 0, 0);
 	clear_server(&server);
 }
 
@@ -232,14 +243,14 @@ Test(server, seven_configurations_live_side_by_side_and_0b111_is_the_table_s)
 			continue;
 		memcpy(cid, (__u8[]){ first, 1, 2, id }, 4);
 		if (id < 7)
-			check_cid(SHORT, cid, size, CS_C_by_server_id, id % 2 ? ACTIVE : DRAINING,
-				  1 + id);
+			check_verdict(SHORT, cid, size, CS_C_by_server_id,
+				      id % 2 ? ACTIVE : DRAINING, 1 + id);
 		else
-			check_cid(SHORT, cid, size, CS_C_unknown_cid, 0, 0);
+			check_verdict(SHORT, cid, size, CS_C_unknown_cid, 0, 0);
 	}
 	cid[0] = 0xe0;
 	add_route(H3, cid, 8, ACTIVE);
-	check_cid(SHORT, cid, 8, CS_C_by_table, ACTIVE, 0);
+	check_verdict(SHORT, cid, 8, CS_C_by_table, ACTIVE, 0);
 }
 
 /* The table first in a long header, behind in a short one. */
