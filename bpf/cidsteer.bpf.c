@@ -46,11 +46,9 @@ __attribute__((noinline)) __u32 cs_send(struct xdp_md *ctx, __u32 target, __u32 
 
 	if (target == CS_TARGET_XSK)
 		note = send_to_xsk(ctx, to, &missing);
-	else if (!to)
-		note = 0;
-	else if (target == CS_TARGET_CPU)
+	else if (to && target == CS_TARGET_CPU)
 		note = send_to_cpu(to);
-	else if (target == CS_TARGET_DEVICE)
+	else if (to && target == CS_TARGET_DEVICE)
 		note = lease_is_valid() ? send_to_device(ctx, to) : CS_C_not_to_device;
 	return missing && drops_without_xsk(service) ? CS_C_dropped_no_xsk : note;
 }

@@ -139,6 +139,8 @@ CS_INLINE void cs_keep_types(void)
 	asm volatile("" ::"r"(kept));
 }
 
+/* The three below are for a daemon to write; so far only tests do. */
+
 /*
  * Service and id -> QUIC-LB configuration, at service * CS_LB_CONFIGS + id.  Written: daemon,
  * before its bit in cs_services is set.  Read: programs.  Holds secrets.
@@ -148,7 +150,7 @@ struct {
 	__uint(max_entries, CS_MAX_SERVICES *CS_LB_CONFIGS);
 	__type(key, __u32);
 	__type(value, struct cs_lb);
-} cs_lbs SEC(".maps");
+} cs_lb_configs SEC(".maps");
 
 /* Server ID -> worker, or another host's.  Written: daemon.  Read: programs, command.  Full: a
  * worker is refused that wants an ID.
@@ -284,7 +286,7 @@ CS_INLINE int read_server_id(__u32 service, const struct cs_cid *cid, struct cs_
 		err = cs_extract(cid, settings->key_at, settings->key_len, &id);
 	} else {
 		key->config = cid->byte[0] >> 5;
-		lb = bpf_map_lookup_elem(&cs_lbs, &index);
+		lb = bpf_map_lookup_elem(&cs_lb_configs, &index);
 		err = lb ? cs_lb_decode(lb, cid, &id) : -1;
 	}
 	if (err)

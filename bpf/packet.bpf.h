@@ -42,18 +42,22 @@ CS_INLINE void cs_packet_tuple(const struct cs_packet *packet, struct cs_tuple *
  * that a number is 1 or more.  Without the barrier clang makes it a number again.  Nothing is
  * lost; scripts/kernels is red without it.
  */
-#define COPY_HEAD(hook, load, ctx, offset, length)                                                 \
-	({                                                                                         \
-		__u32 line_ = (hook), last_ = (length)-1;                                          \
-		struct cs_head *head_ = bpf_map_lookup_elem(&cs_head, &line_);                     \
-                                                                                                   \
-		if (last_ >= CS_HEAD_BYTES)                                                        \
-			last_ = CS_HEAD_BYTES - 1;                                                 \
-		barrier_var(last_);                                                                \
-		if (head_ && (length) && load(ctx, offset, head_, last_ + 1))                      \
-			head_ = NULL;                                                              \
-		head_ ? head_->byte : NULL;                                                        \
-	})
+CS_INLINE const __u8 *copy_head(__u32 hook, void *ctx, __u32 offset, __u32 length)
+{
+	__u32 line = hook, last; /* clang knows @hook for as long as nobody has its address */
+	struct cs_head *head = bpf_map_lookup_elem(&cs_head, &line);
+	long err;
+
+	if (!head)
+		return NULL;
+	last = length - 1 < CS_HEAD_BYTES ? length - 1 : CS_HEAD_BYTES - 1;
+	barrier_var(last);
+	if (!length)
+		return head->byte;
+	err = hook == CS_HOOK_XDP ? bpf_xdp_load_bytes(ctx, offset, head, last + 1) :
+				    bpf_skb_load_bytes(ctx, offset, head, last + 1);
+	return err ? NULL : head->byte;
+}
 
 /*
  * Functions of their own for the verifier: what follows is verified once, not once for each form
@@ -69,7 +73,7 @@ __attribute__((noinline)) int cs_read_xdp(struct xdp_md *ctx, __u32 offset, __u3
 	at = (void *)(long)ctx->data + offset;
 	if (at + CS_HEAD_BYTES <= end)
 		return cs_quic_parse(at, length, service, quic);
-	at = COPY_HEAD(CS_HOOK_XDP, bpf_xdp_load_bytes, ctx, offset, length);
+	at = copy_head(CS_HOOK_XDP, ctx, offset, length);
 	return at ? cs_quic_parse(at, length, service, quic) : -1;
 }
 
@@ -84,7 +88,7 @@ __attribute__((noinline)) int cs_read_socket(struct sk_reuseport_md *md,
 	at += offset;
 	if (at + CS_HEAD_BYTES <= end)
 		return cs_quic_parse(at, length, service, quic);
-	at = COPY_HEAD(CS_HOOK_REUSEPORT, bpf_skb_load_bytes, md, offset, length);
+	at = copy_head(CS_HOOK_REUSEPORT, md, offset, length);
 	return at ? cs_quic_parse(at, length, service, quic) : -1;
 }
 

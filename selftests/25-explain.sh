@@ -583,6 +583,40 @@ malformed="too short for its header, or QUIC v1 or v2 with a DCID above 20 bytes
 is "malformed, left to the kernel" "$(last cut 0102030405060708)" \
 	"$malformed nobody is chosen: the policy is \"pass\" reason malformed; XDP passes, sk_reuseport leaves it to the kernel's own hash"
 
+# ---- connection IDs that carry their server -------------------------------------------------
+# put MAP KEY VALUE: hex digits.
+put()
+{
+	# shellcheck disable=SC2046
+	bpftool map update pinned "$BPFFS/$1" key hex $(fold -w2 <<<"$2") value hex $(fold -w2 <<<"$3")
+}
+
+# Service 1, "h3", gets QUIC-LB configuration 0: IDs of 3 octets and nonces of 4, without a key.
+check "a configuration is written" put cs_lb_configs 07000000 "0100030400000000ffffff$(printf '%0794d' 0)"
+configured=$("$PYTHON" -c '
+import json, subprocess, sys
+shown = json.loads(subprocess.check_output(["bpftool", "-j", "map", "lookup", "pinned", sys.argv[1],
+                                            "key", "1", "0", "0", "0"]))
+value = bytearray(int(byte, 16) for byte in shown["value"])
+value[53:55] = 1, 8  # lb_configs, lb_len[0]
+print(value.hex())' "$BPFFS/cs_services")
+check "and switched on" put cs_services 01000000 "$configured"
+
+# carried NAME FLAGS: what is said of such an ID that is in use.
+carried()
+{
+	put cs_servers "000000000000000000000000000000000100000000000000" "$1$2""00"
+	last short 0700000009090909
+}
+
+decoded="short header, DCID 0700000009090909 (8) carries a server ID, by QUIC-LB configuration 0:"
+is "a worker's" "$(carried 0200 00)" "$decoded worker 2, active reason by_server_id; XDP passes, sk_reuseport picks the socket of worker 2"
+is "JSON says so" "$(fields "server_id_by server_worker worker" --hex \
+	"$(send - --to 10.9.1.1:443 --from 127.0.0.1:7000 --print 0700000009090909)")" "[0, 2, 2]"
+is "nobody's any more" "$(carried 0000 00 | cut -d";" -f1)" "$decoded a worker that is gone $by_ring 4-tuple: worker 2, active reason dead_worker"
+is "another host's" "$(carried 0000 01 | cut -d";" -f1)" "$decoded another host's $by_ring 4-tuple: worker 2, active reason elsewhere"
+is "an ID that nobody has" "$(last short 0700010009090909 | cut -d";" -f1)" "short header, DCID 0700010009090909 (8) not in the table $by_ring 4-tuple: worker 2, active reason unknown_cid"
+
 is "no counter has moved" "$(cidsteer counters | grep -c seen)" 0
 stop_worker b
 check "unload" cidsteer unload --force

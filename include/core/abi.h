@@ -31,11 +31,13 @@
 #define CS_MAX_WORKER_NICS 4	    /* interfaces on which it has them: more are refused */
 #define CS_MAX_QUEUES 256	    /* of an interface: sockets of a queue above are refused */
 #define CS_MAX_SERVER_IDS 65536	    /* keys of cs_servers: more are refused */
-#define CS_RING_SIZE 4096	    /* buckets of a service's ring, a power of two */
-#define CS_MAX_CID 20		    /* bytes (RFC 9000, section 17.2) */
-#define CS_NAME_SIZE 16		    /* of a service, with the final NUL: refused */
-#define CS_MIN_BUCKETS 16	    /* of a table: smaller max_cids get this many */
-#define CS_MAX_BUCKETS (1 << 24)    /* of a table: the configuration is refused */
+#define CS_LB_CONFIGS                                                                              \
+	7 /* QUIC-LB of a service: ids 0..6, 7 is of IDs that none made (section 3.1) */
+#define CS_RING_SIZE 4096	 /* buckets of a service's ring, a power of two */
+#define CS_MAX_CID 20		 /* bytes (RFC 9000, section 17.2) */
+#define CS_NAME_SIZE 16		 /* of a service, with the final NUL: refused */
+#define CS_MIN_BUCKETS 16	 /* of a table: smaller max_cids get this many */
+#define CS_MAX_BUCKETS (1 << 24) /* of a table: the configuration is refused */
 
 /* The hooks, as the first index of cs_counters. */
 #define CS_HOOK_XDP 0
@@ -152,7 +154,7 @@ struct cs_service {
 	 * bytes; 0: as many as their first octet says.
 	 */
 	__u8 lb_configs;
-	__u8 lb_len[7];
+	__u8 lb_len[CS_LB_CONFIGS];
 	/* A format of somebody else's: @key_len octets of the CID, from @key_at on, say who made
 	 * it; 0: there is none.  Never beside @lb_configs.
 	 */
@@ -174,7 +176,8 @@ struct cs_server_key {
 };
 _Static_assert(sizeof(struct cs_server_key) == 24, "map key layout");
 
-#define CS_BY_EXTRACTOR 7
+#define CS_BY_EXTRACTOR CS_LB_CONFIGS
+#define CS_CONFIGS (CS_BY_EXTRACTOR + 1) /* of a service */
 
 /* Value of cs_servers. */
 struct cs_server {
@@ -196,8 +199,6 @@ struct cs_hits {
 	__u64 opening[2];
 };
 _Static_assert(sizeof(struct cs_hits) == 32, "map value layout");
-
-#define CS_CONFIGS 8 /* of a service, with CS_BY_EXTRACTOR */
 
 /* One route of the CID table, as bpftool prints it; core/cid_table.h is its law. */
 struct cs_route {

@@ -57,7 +57,8 @@ CS_INLINE int cs_packet_quic(const struct cs_packet *packet, const struct cs_ser
 
 /*
  * A function of its own in the programs: what comes before it and behind it is then looked at by
- * the verifier as often as there are ways to it, what is in it once.
+ * the verifier as often as there are ways to it, what is in it once.  It has to look at pointers
+ * that nobody hands over, therefore NULL.
  */
 #ifdef __bpf__
 #define CS_CALL __attribute__((noinline))
@@ -86,8 +87,8 @@ CS_CALL __u64 cs_hash_dcid(const struct cs_service *service, const struct cs_qui
 	return service && quic ? cs_cid_hash(service->key, &quic->dcid) : 0;
 }
 
-CS_INLINE void cs_send_to(struct cs_verdict *verdict, __u32 id, const struct cs_worker *worker,
-			  __u32 reason)
+CS_INLINE void cs_decide_worker(struct cs_verdict *verdict, __u32 id,
+				const struct cs_worker *worker, __u32 reason)
 {
 	verdict->reason = reason;
 	verdict->worker = id;
@@ -109,7 +110,7 @@ CS_INLINE void cs_decide_ring(struct cs_verdict *verdict, __u64 hash, __u32 reas
 	 * reading one and the other.
 	 */
 	if (cs_worker_serves(worker->state))
-		cs_send_to(verdict, id, worker, reason);
+		cs_decide_worker(verdict, id, worker, reason);
 }
 
 /* The worker that a route or a server ID names, if it is there to be sent to. */
@@ -134,7 +135,7 @@ CS_INLINE int cs_decide_route(struct cs_verdict *verdict, __u64 hash)
 	worker = cs_routed_worker(verdict);
 	if (!worker)
 		return 0;
-	cs_send_to(verdict, verdict->routed, worker, CS_C_by_table);
+	cs_decide_worker(verdict, verdict->routed, worker, CS_C_by_table);
 	return 1;
 }
 
@@ -150,12 +151,12 @@ CS_INLINE int cs_opens_connection(const struct cs_quic *quic)
 /* What is to be done without a route. */
 struct cs_fallback {
 	__u32 reason;
-	__u32 dropped; /* reason of CS_POLICY_DROP */
-	__u8 policy;   /* CS_POLICY_* */
-	__u8 by_dcid;  /* the ring is asked by @hash, not by the 4-tuple */
-	__u8 gone;     /* there was a route, or a server ID, of a worker that is not there */
-	__u8 elsewhere;
-	__u64 hash; /* of the DCID */
+	__u32 dropped;	/* reason of CS_POLICY_DROP */
+	__u8 policy;	/* CS_POLICY_* */
+	__u8 by_dcid;	/* the ring is asked by @hash, not by the 4-tuple */
+	__u8 gone;	/* there was a route, or a server ID, of a worker that is not there */
+	__u8 elsewhere; /* the DCID carries the server ID of another host */
+	__u64 hash;	/* of the DCID */
 };
 
 /* Who has no DCID that could be looked up. */
@@ -231,7 +232,7 @@ CS_INLINE int cs_decide_server(const struct cs_service *service, const struct cs
 	if (cs_opens_connection(quic))
 		reason = worker->state == CS_WORKER_DRAINING ? CS_C_opens_by_draining :
 							       CS_C_opens_by_server_id;
-	cs_send_to(verdict, verdict->routed, worker, reason);
+	cs_decide_worker(verdict, verdict->routed, worker, reason);
 	return 1;
 }
 

@@ -32,7 +32,6 @@
 #include "core/aes.h"
 #include "core/quic.h"
 
-#define CS_LB_CONFIGS 7	      /* ids 0..6; 7 is of IDs that no configuration made (section 3.1) */
 #define CS_LB_MIN_SERVER_ID 1 /* octets */
 #define CS_LB_MAX_SERVER_ID 15
 #define CS_LB_MIN_NONCE 4

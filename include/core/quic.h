@@ -131,7 +131,7 @@ CS_INLINE __u32 cs_short_dcid_len(const struct cs_service *service, __u8 octet)
 
 	if (!(service->lb_configs >> config & 1))
 		return service->cid_len;
-	len = service->lb_len[config < 7 ? config : 0];
+	len = service->lb_len[config < CS_LB_CONFIGS ? config : 0];
 	if (len)
 		return len;
 	len = 1 + (octet & 0x1f);

@@ -53,7 +53,7 @@ static void set_config(__u32 service, __u8 id, struct cs_lb *lb, __u16 worker)
 		   configs[id].has_key ? key : NULL);
 	check(lb->algorithm != CS_LB_FOUR || lb->last_pass == (id == 2 ? 2 : 1), "passes");
 	memset(server.id, 0x5e, lb->server_id_len);
-	check(!bpf_map_update_elem(plane.map[PLANE_LBS], &index, lb, BPF_ANY) &&
+	check(!bpf_map_update_elem(plane.map[PLANE_LB_CONFIGS], &index, lb, BPF_ANY) &&
 		      !bpf_map_update_elem(plane.map[PLANE_SERVERS], &server, &value, BPF_ANY),
 	      "configuration %u: %s", id, strerror(errno));
 }

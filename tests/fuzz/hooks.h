@@ -131,7 +131,7 @@ static struct array arrays[] = {
 	{ &cs_targets, CS_MAX_WORKERS, sizeof(struct cs_target), NULL },
 	{ &cs_cpu_counts, CS_MAX_CPUS, sizeof(struct cs_cpu_count), NULL },
 	{ &cs_dev_counts, CS_MAX_DEVICES, sizeof(struct cs_dev_count), NULL },
-	{ &cs_lbs, CS_MAX_SERVICES *CS_LB_CONFIGS, sizeof(struct cs_lb), NULL },
+	{ &cs_lb_configs, CS_MAX_SERVICES *CS_LB_CONFIGS, sizeof(struct cs_lb), NULL },
 	{ &cs_hits, CS_MAX_SERVICES *CS_CONFIGS, sizeof(struct cs_hits), NULL },
 };
 
@@ -453,9 +453,9 @@ static void add_configs(void)
 	static const __u8 key[16] = "not a secret key";
 	__u32 at = ENCODED * CS_LB_CONFIGS;
 
-	cs_lb_init(line_of(&cs_lbs, at), 0, 3, 4, 0, NULL);
-	cs_lb_init(line_of(&cs_lbs, at + 1), 1, 8, 8, 1, key);
-	cs_lb_init(line_of(&cs_lbs, at + 2), 2, 5, 6, 0, key);
+	cs_lb_init(line_of(&cs_lb_configs, at), 0, 3, 4, 0, NULL);
+	cs_lb_init(line_of(&cs_lb_configs, at + 1), 1, 8, 8, 1, key);
+	cs_lb_init(line_of(&cs_lb_configs, at + 2), 2, 5, 6, 0, key);
 }
 
 /* Memory, and in it what is local. */

@@ -561,7 +561,8 @@ static void make_config(__u32 of, __u32 id)
 	random_fill(key, sizeof(key));
 	service[of].lb_len[id] = tells ? 0 : len;
 	cs_lb_init(&lb[id], id, server_id, nonce, tells, has_key ? key : NULL);
-	check(!bpf_map_update_elem(plane.map[PLANE_LBS], &index, &lb[id], BPF_ANY), "cs_lbs");
+	check(!bpf_map_update_elem(plane.map[PLANE_LB_CONFIGS], &index, &lb[id], BPF_ANY),
+	      "cs_lb_configs");
 	fprintf(out,
 		"%s{\"id\": %u, \"live\": %s, \"server_id\": %u, \"nonce\": %u, \"length\": %u, "
 		"\"key\": ",
@@ -649,8 +650,8 @@ static void random_extractor(struct cs_service *to)
 	to->key_at = below(within + 1 - to->key_len);
 }
 
-/* Most services have neither.  With one configuration all are in cs_lbs, and their server IDs in
- * cs_servers: those that are not live say nothing.
+/* Most services have neither.  With one configuration all are in cs_lb_configs, and their server
+ * IDs in cs_servers: those that are not live say nothing.
  */
 static void make_format(__u32 of)
 {

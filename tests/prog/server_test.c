@@ -30,7 +30,8 @@ static void set_config(const struct cs_lb *lb, __u8 short_len)
 	__u8 len[7] = { 0 };
 
 	len[lb->id] = short_len;
-	check(!bpf_map_update_elem(plane.map[PLANE_LBS], &index, lb, BPF_ANY), "configuration");
+	check(!bpf_map_update_elem(plane.map[PLANE_LB_CONFIGS], &index, lb, BPF_ANY),
+	      "configuration");
 	set_configs(1 << lb->id, len, 0, 0);
 }
 
@@ -232,7 +233,8 @@ Test(server, seven_configurations_live_side_by_side_and_0b111_is_the_table_s)
 		struct cs_lb lb;
 
 		cs_lb_init(&lb, id, 3, 4, !len[id], NULL);
-		check(!bpf_map_update_elem(plane.map[PLANE_LBS], &index, &lb, BPF_ANY), "lb");
+		check(!bpf_map_update_elem(plane.map[PLANE_LB_CONFIGS], &index, &lb, BPF_ANY),
+		      "lb");
 		set_server(&key, id % 2 ? ACTIVE : DRAINING, 0);
 	}
 	set_configs(0x7f, len, 0, 0);

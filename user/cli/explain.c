@@ -35,7 +35,7 @@ static int run(int program, const struct frame *frame, int fill, struct cs_verdi
 	if (verdict->reason >= CS_COUNTERS || verdict->drop >= CS_COUNTERS ||
 	    verdict->form > CS_FORM_LONG || verdict->type > CS_TYPE_RETRY ||
 	    verdict->dcid_len > CS_MAX_CID || verdict->worker >= CS_MAX_WORKERS ||
-	    verdict->routed >= CS_MAX_WORKERS)
+	    verdict->routed >= CS_MAX_WORKERS || verdict->config > CS_CONFIGS)
 		return error_set(error, -EPROTO,
 				 "cs_explain's verdict makes no sense: it is of "
 				 "another version");

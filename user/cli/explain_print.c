@@ -171,13 +171,35 @@ static void print_header(const struct explanation *ex)
 		printf("%s\n", counter_names[CS_C_small_initial].text);
 }
 
+/* Of whom the server ID is that was found. */
+static void print_server(const struct explanation *ex)
+{
+	const struct cs_verdict *verdict = &ex->verdict;
+
+	if (verdict->config <= CS_LB_CONFIGS)
+		printf("carries a server ID, by QUIC-LB configuration %u: ", verdict->config - 1u);
+	else
+		printf("carries a server's key: ");
+	if (verdict->reason == CS_C_elsewhere)
+		printf("another host's\n");
+	else if (verdict->routed && verdict->routed == verdict->worker)
+		printf("worker %u, %s\n", verdict->routed, view_state(verdict->state));
+	else if (verdict->routed)
+		printf("worker %u, which is %s\n", verdict->routed,
+		       ex->routed_state ? ex->routed_state : "gone");
+	else
+		printf("a worker that is gone\n");
+}
+
 static void print_table(const struct explanation *ex)
 {
 	const struct cs_verdict *verdict = &ex->verdict;
 
 	if (!verdict->dcid_len)
 		return;
-	if (ex->service && !ex->service->settings.cid_len)
+	if (verdict->config && verdict->reason != CS_C_by_table)
+		print_server(ex);
+	else if (ex->service && !ex->service->settings.cid_len)
 		printf("the service's connection IDs are empty\n");
 	else if (!verdict->routed)
 		printf("not in the table\n");
@@ -386,7 +408,12 @@ static json_t *json_decision(const struct explanation *ex)
 	if (verdict->drop)
 		json_object_set_new(json, "drop", json_string(counter_names[verdict->drop].name));
 	json_object_set_new(json, "small_initial", json_boolean(verdict->small));
-	json_object_set_new(json, "table_worker", json_integer(verdict->routed));
+	if (verdict->config && verdict->reason != CS_C_by_table) {
+		json_object_set_new(json, "server_id_by", json_integer(verdict->config - 1));
+		json_object_set_new(json, "server_worker", json_integer(verdict->routed));
+	} else {
+		json_object_set_new(json, "table_worker", json_integer(verdict->routed));
+	}
 	if (!of_nobody)
 		json_object_set_new(json, "has_socket", json_boolean(ex->has_socket));
 	if (worker)

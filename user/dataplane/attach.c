@@ -180,7 +180,7 @@ static int attach_libxdp(const struct attach_place *place, int ifindex, enum att
 {
 	struct xdp_program *prog = NULL;
 	struct cidsteer *skel;
-	int err = plane_libbpf_ask();
+	int err = plane_libbpf_probe();
 
 	if (err)
 		return err;

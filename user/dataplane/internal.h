@@ -24,7 +24,7 @@ struct bpf_map *plane_find_map(const struct bpf_object *object, enum plane_map w
  *
  * Returns 0, or a negative errno: -ENOMEM, libbpf does not know, and this process cannot load.
  */
-int plane_libbpf_ask(void);
+int plane_libbpf_probe(void);
 
 /* Gives an object that is open the maps that are pinned, by name. */
 int plane_reuse_maps(const struct plane *plane, struct bpf_object *object);

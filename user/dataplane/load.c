@@ -56,7 +56,7 @@ static int load_xdp(struct plane *plane, __u32 netns, struct plane *maps)
 	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
 	struct cidsteer *skel;
-	int err = plane_libbpf_ask(), fd = -1;
+	int err = plane_libbpf_probe(), fd = -1;
 
 	if (err)
 		return err;
@@ -119,7 +119,7 @@ int plane_load_explain(const struct plane *plane, __u32 netns)
 	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
 	struct explain *skel;
-	int err = plane_libbpf_ask(), fd = -1;
+	int err = plane_libbpf_probe(), fd = -1;
 
 	if (err)
 		return err;

@@ -38,7 +38,7 @@ const char *const plane_map_names[PLANE_MAPS] = {
 	[PLANE_DRAFT] = "cs_draft",	  [PLANE_TARGETS] = "cs_targets",
 	[PLANE_CPUS] = "cs_cpus",	  [PLANE_CPU_COUNTS] = "cs_cpu_counts",
 	[PLANE_DEVS] = "cs_devs",	  [PLANE_DEV_COUNTS] = "cs_dev_counts",
-	[PLANE_XSKS] = "cs_xsks",	  [PLANE_LBS] = "cs_lbs",
+	[PLANE_XSKS] = "cs_xsks",	  [PLANE_LB_CONFIGS] = "cs_lb_configs",
 	[PLANE_SERVERS] = "cs_servers",	  [PLANE_HITS] = "cs_hits",
 	[PLANE_AES] = "cs_aes",		  [PLANE_LISTENERS] = "cs_listeners",
 	[PLANE_ABI] = "cs_abi",
@@ -77,7 +77,7 @@ static bool has_function(const struct bpf_object *object, const char *name)
 	return found;
 }
 
-int plane_libbpf_ask(void)
+int plane_libbpf_probe(void)
 {
 	static bool is_sure;
 	struct stub *skel;
@@ -91,7 +91,8 @@ int plane_libbpf_ask(void)
 	stub__destroy(skel);
 	if (is_sure)
 		return 0;
-	snprintf(libbpf_said, sizeof(libbpf_said), "libbpf has no BTF of functions in the kernel");
+	snprintf(libbpf_said, sizeof(libbpf_said),
+		 "libbpf has no BTF of functions in the kernel: start again");
 	return -ENOMEM;
 }
 

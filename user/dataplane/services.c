@@ -403,7 +403,7 @@ int plane_load_instance(const struct plane *plane, const struct cs_listener *lis
 	_cleanup_kernel_btf_ struct kernel_btf btf = KERNEL_BTF_INIT;
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = kernel_btf_open(&btf));
 	struct cidsteer *skel;
-	int err = plane_libbpf_ask(), fd = -1;
+	int err = plane_libbpf_probe(), fd = -1;
 
 	if (err)
 		return err;
