@@ -592,7 +592,7 @@ put()
 }
 
 # Service 1, "h3", gets QUIC-LB configuration 0: IDs of 3 octets and nonces of 4, without a key.
-check "a configuration is written" put cs_lb_configs 07000000 "0100030400000000ffffff$(printf '%0794d' 0)"
+check "a configuration is written" put cs_lb_configs 07000000 "0100030400000000ffffff$(printf '%0922d' 0)"
 configured=$("$PYTHON" -c '
 import json, subprocess, sys
 shown = json.loads(subprocess.check_output(["bpftool", "-j", "map", "lookup", "pinned", sys.argv[1],
