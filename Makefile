@@ -207,10 +207,11 @@ FUZZ_LIBS  := -lconfuse -ljansson -lpcap
 fuzz_text    := user/cli/frame.c user/cli/layers.c user/cli/output.c
 fuzz_capture := $(fuzz_text)
 fuzz_reply   := examples/common/frame.c examples/common/addr.c
-fuzz_config  := user/dataplane/config.c user/dataplane/netns.c
-fuzz_answer  := $(wildcard user/lib/*.c)
-fuzz_request := $(fuzz_config) $(patsubst %,user/daemon/%.c,connection request workers admit devices \
-	holdings generations reap loop strays targets xsks)
+fuzz_config  := user/dataplane/config.c user/dataplane/config_lb.c user/dataplane/netns.c
+fuzz_answer  := $(filter-out %/generate.c,$(wildcard user/lib/*.c))
+fuzz_request := $(fuzz_config) user/dataplane/keyfile.c user/dataplane/lb.c $(patsubst \
+	%,user/daemon/%.c,connection request formats server_ids workers admit devices holdings \
+	generations reap loop strays targets xsks)
 
 $(B)/fuzz/san/%.o: %.c tests/fuzz/not-guided
 	@mkdir -p $(@D)

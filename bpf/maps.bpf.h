@@ -139,8 +139,6 @@ CS_INLINE void cs_keep_types(void)
 	asm volatile("" ::"r"(kept));
 }
 
-/* The three below are for a daemon to write; so far only tests do. */
-
 /*
  * Service and id -> QUIC-LB configuration, at service * CS_LB_CONFIGS + id.  Written: daemon,
  * before its bit in cs_services is set.  Read: programs.  Holds secrets.
@@ -152,8 +150,8 @@ struct {
 	__type(value, struct cs_lb);
 } cs_lb_configs SEC(".maps");
 
-/* Server ID -> worker, or another host's.  Written: daemon.  Read: programs, command.  Full: a
- * worker is refused that wants an ID.
+/* Server ID, or a host's first octets of it -> worker, or another host's.  Written: daemon.  Read:
+ * programs, command.  Full: a worker that wants an ID gets none.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -269,14 +267,16 @@ CS_INLINE __u32 cs_map_ring(__u32 service, __u32 bucket)
 	return ring ? ring->worker[bucket & (CS_RING_SIZE - 1)] : 0;
 }
 
-/* The server ID that a CID carries.  Returns 0, or -1: none. */
+/* The server ID that a CID carries.  Returns how many octets of it say which host, or -1: it
+ * carries none.
+ */
 CS_INLINE int read_server_id(__u32 service, const struct cs_cid *cid, struct cs_server_key *key)
 {
 	const struct cs_service *settings = cs_map_service(service);
 	__u32 index = service * CS_LB_CONFIGS + (cid->byte[0] >> 5);
 	const struct cs_lb *lb;
 	struct cs_server_id id;
-	int err;
+	int err, host_len = 0;
 
 	if (!settings)
 		return -1;
@@ -288,12 +288,25 @@ CS_INLINE int read_server_id(__u32 service, const struct cs_cid *cid, struct cs_
 		key->config = cid->byte[0] >> 5;
 		lb = bpf_map_lookup_elem(&cs_lb_configs, &index);
 		err = lb ? cs_lb_decode(lb, cid, &id) : -1;
+		host_len = lb ? lb->host_len : 0;
 	}
 	if (err)
 		return -1;
 	key->id[0] = id.word[0];
 	key->id[1] = id.word[1];
-	return 0;
+	return host_len;
+}
+
+/* Of an ID that is nobody's here: is it of another host? */
+CS_INLINE __u32 find_host(struct cs_server_key *key, int host_len)
+{
+	const struct cs_server *host;
+
+	key->id[0] = cs_keep_bytes(key->id[0], host_len);
+	key->id[1] = cs_keep_bytes(key->id[1], host_len - 8);
+	key->host = 1;
+	host = bpf_map_lookup_elem(&cs_servers, key);
+	return host && host->flags & CS_SERVER_ELSEWHERE ? CS_ID_ELSEWHERE : CS_ID_UNKNOWN;
 }
 
 /*
@@ -307,12 +320,13 @@ __attribute__((noinline)) __u32 cs_find_server(__u32 service, __u64 first, __u64
 			      .len = third_and_len >> 32 };
 	struct cs_server_key key = {};
 	const struct cs_server *server;
+	int host_len = read_server_id(service, &cid, &key);
 
-	if (read_server_id(service, &cid, &key))
+	if (host_len < 0)
 		return CS_ID_UNKNOWN;
 	server = bpf_map_lookup_elem(&cs_servers, &key);
 	if (!server)
-		return CS_ID_UNKNOWN;
+		return host_len ? find_host(&key, host_len) : CS_ID_UNKNOWN;
 	return server->flags & CS_SERVER_ELSEWHERE ? CS_ID_ELSEWHERE : CS_ID_HERE | server->worker;
 }
 

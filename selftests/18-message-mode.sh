@@ -308,7 +308,7 @@ def written(sock):
 
 def register(sock, fds):
     service = option["--service"].encode()
-    send(sock, REGISTER, struct.pack("=16sIIIIII", service, 0, len(fds), 0, 0, 0, 0), fds)
+    send(sock, REGISTER, struct.pack("=16sIIIIII16s", service, 0, len(fds), 0, 0, 0, 0, b""), fds)
     return hear(sock)
 
 

@@ -514,18 +514,18 @@ stop_daemon KILL
 kill_worker a
 is "an ID of a worker without a socket" "$(explain --cid "$DIES" --service h3 | tail -1)" \
 	"reason by_table; XDP passes, worker 1 has no socket there: sk_reuseport leaves it to the kernel's own hash"
-# mark_worker STATE: of number 1, as a daemon that dies between two steps would leave it.
+# mark_worker STATE [WORKER]: as a daemon that dies between two steps would leave it.
 mark_worker()
 {
-	local value
+	local value worker=${2:-1}
 
-	value=$(bpftool -j map lookup pinned "$BPFFS/cs_workers" key 1 0 0 0 |
+	value=$(bpftool -j map lookup pinned "$BPFFS/cs_workers" key "$worker" 0 0 0 |
 		"$PYTHON" -c 'import json, sys
 value = json.load(sys.stdin)["value"]
 value[4] = sys.argv[1]
 print(*value)' "$1")
 	# shellcheck disable=SC2086 # bytes
-	bpftool map update pinned "$BPFFS/cs_workers" key 1 0 0 0 value $value
+	bpftool map update pinned "$BPFFS/cs_workers" key "$worker" 0 0 0 value $value
 }
 dead="DCID $DIES (8)
 in the table: worker 1, which is reaping
@@ -605,7 +605,7 @@ check "and switched on" put cs_services 01000000 "$configured"
 # carried NAME FLAGS: what is said of such an ID that is in use.
 carried()
 {
-	put cs_servers "000000000000000000000000000000000100000000000000" "$1$2""00"
+	put cs_servers "000000000000000000000000000000000100000000000000" "$1$2$(printf '%042d' 0)"
 	last short 0700000009090909
 }
 
@@ -617,8 +617,23 @@ is "nobody's any more" "$(carried 0000 00 | cut -d";" -f1)" "$decoded a worker t
 is "another host's" "$(carried 0000 01 | cut -d";" -f1)" "$decoded another host's $by_ring 4-tuple: worker 2, active reason elsewhere"
 is "an ID that nobody has" "$(last short 0700010009090909 | cut -d";" -f1)" "short header, DCID 0700010009090909 (8) not in the table $by_ring 4-tuple: worker 2, active reason unknown_cid"
 
+# Of an ID that nobody has, the first octet may say which host made it.
+check "a host has an octet of them" put cs_lb_configs 07000000 "0100030400000001ffffff$(printf '%0922d' 0)"
+# of_host NAME FLAGS: what is said of an ID of a host.
+of_host()
+{
+	put cs_servers "${1}000000000000000000000000000000""0100000100000000" "0000$2$(printf '%042d' 0)"
+	last short "07${1}010209090909" | cut -d";" -f1
+}
+is "by its first octet another host's" "$(of_host a2 01)" "${decoded/0700000009090909/07a2010209090909} another host's $by_ring 4-tuple: worker 2, active reason elsewhere"
+is "JSON: another host's" "$(fields "reason server_id_by server_worker" --hex \
+	"$(send - --to 10.9.1.1:443 --from 127.0.0.1:7000 --print 07a2010209090909)")" "['elsewhere', 0, 0]"
+is "by its first octet of this host" "$(of_host a1 00)" "short header, DCID 07a1010209090909 (8) not in the table $by_ring 4-tuple: worker 2, active reason unknown_cid"
+
 is "no counter has moved" "$(cidsteer counters | grep -c seen)" 0
 stop_worker b
+check "worker 2 is marked as dead" mark_worker 4 2
+is "another host's, and no worker is there" "$(last short 07a2010209090909)" "${decoded/0700000009090909/07a2010209090909} no worker's $by_ring 4-tuple: no active worker reason no_worker; XDP passes, sk_reuseport leaves it to the kernel's own hash"
 check "unload" cidsteer unload --force
 wrong "without a plane" 1 "$BPFFS: nothing is loaded: run cidsteer load, or cidsteerd" \
 	--pcap one.pcap

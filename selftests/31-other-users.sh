@@ -54,7 +54,7 @@ def udp(port):
 def register(service, port, made):
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control.connect("/run/cidsteer/control.sock")
-    body = struct.pack("<IHHII16sIIIIII", 0x43534354, int(os.environ["PROTOCOL"]), 1, 56, 1, service, 0, 1, 0, 0, 0, 0)
+    body = struct.pack("<IHHII16sIIIIII16s", 0x43534354, int(os.environ["PROTOCOL"]), 1, 72, 1, service, 0, 1, 0, 0, 0, 0, b"")
     socket.send_fds(control, [body], [made.fileno()])
     data, fds, _, _ = socket.recv_fds(control, 4096, 4)
     if data[6] == 3:

@@ -641,7 +641,7 @@ static void law_algorithm(struct sample *sample, __u64 *seed)
 
 	(void)seed;
 	check(lb->algorithm == algorithm, OF_LENGTHS, LENGTHS(sample));
-	check(lb->pad == 0, OF_LENGTHS ": padding", LENGTHS(sample));
+	check(lb->host_len == 0, OF_LENGTHS ": a host", LENGTHS(sample));
 	check(cs_lb_mistake(lb->id, lb->server_id_len, lb->nonce_len) == NULL, OF_LENGTHS,
 	      LENGTHS(sample));
 }

@@ -57,11 +57,15 @@ struct cidsteer_options {
 	uint32_t cpu;	     /* CIDSTEER_CPU(n): the worker runs on CPU n, and its packets are to be
 			      * moved there by XDP; CIDSTEER_CPU_OWN: on the one that the calling
 			      * thread may run on, if it is one; 0: they stay where they are */
+	const uint8_t *worker_key; /* octets of this worker in IDs of the service's own format
+				    * (worker_key of the configuration); NULL: the daemon gives it
+				    * some */
+	size_t worker_key_len;	   /* octets, as many as that format has */
 };
 #define CIDSTEER_CPU(n) ((uint32_t)(n) + 1)
 #define CIDSTEER_CPU_OWN UINT32_MAX
 /* clang-format off */
-#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0, 0, 0 }
+#define CIDSTEER_OPTIONS_INIT { sizeof(struct cidsteer_options), NULL, 0, 0, NULL, 0, 0, 0, NULL, 0 }
 /* clang-format on */
 
 /*
@@ -91,6 +95,7 @@ struct cidsteer_options {
  *                   @options->cpu
  *   -EPROTO         daemon and library speak different versions of the protocol
  *   -EBUSY          a socket is registered already, as another worker
+ *   -EEXIST         another worker has @options->worker_key
  *   -ENOSPC         no worker id, socket slot or usage line is free
  *   -ETIMEDOUT      the daemon did not answer in time
  *   -EMFILE, -ENOMEM, ... from socket(2), mmap(2)
@@ -145,14 +150,45 @@ struct cidsteer_xsk {
 int cidsteer_set_xsks(struct cidsteer *handle, const struct cidsteer_xsk *xsks, size_t count);
 
 /*
- * cidsteer_issue - make a connection ID of this worker routable
- * @cid, @len:	the bytes that a peer will send as DCID; @len is cidsteer_cid_length(), because a
- *		short header does not carry it (RFC 9000, section 17.3)
+ * cidsteer_generate - make a connection ID of the service's format
+ * @cid:	receives it
+ * @len:	bytes of it that are wanted: cidsteer_cid_length(), or what the connection has had
+ *		so far
  *
- * On return the next packet with this ID reaches this worker.
+ * By the QUIC-LB configuration that is active (draft-ietf-quic-load-balancers-21), if its IDs can
+ * be so long; else by another one that the service has; else, or if it has none, random octets that
+ * the table is to know; these also as long as no daemon has said the format.  In a service with
+ * worker_key it has this worker's octets where its format has them.  Give every ID to
+ * cidsteer_issue(), wherever it is from: that needs no route for one that says itself where it
+ * belongs.
+ *
+ * A nonce is used once.  They come from the daemon in blocks, before the last one is used up; of 8
+ * octets on they are random.
  *
  * Returns 0, or
- *   -EINVAL  @len is not the service's length
+ *   -EINVAL  the service has no IDs of this length
+ *   -EAGAIN  no nonce is left: the daemon has been asked, call again behind cidsteer_dispatch()
+ *   -ENOSPC  no server ID is free: workers come and go faster than IDs may be used again, or the
+ *            server ID is too short
+ *   -ENOTCONN  no nonce is left, and no daemon is there to give more
+ *   -ESTALE  the daemon has declared this worker dead
+ *   -ECHILD  this handle belongs to the parent process
+ *   -EIO     getrandom(2) fails
+ */
+int cidsteer_generate(struct cidsteer *handle, uint8_t *cid, size_t len);
+
+/*
+ * cidsteer_issue - make a connection ID of this worker routable
+ * @cid, @len:	the bytes that a peer will send as DCID, as cidsteer_generate() made them; a short
+ *		header does not carry @len (RFC 9000, section 17.3)
+ *
+ * On return the next packet with this ID reaches this worker.  An ID that carries a server ID of
+ * this worker (cidsteer_generate()) does so without a route.
+ *
+ * Returns 0, or
+ *   -EINVAL  the ID does not carry this worker, and @len is not cid_length of the service; or the
+ *            service has QUIC-LB configurations, and the ID neither carries this worker's server
+ *            ID nor begins with three bits 1
  *   -EEXIST  an ID with the same 48-bit tag is issued, by this worker or another: choose
  *            another ID (by chance: about routes / 2^48)
  *   -ENOSPC  both buckets of the table are full: choose another ID, or see max_cids
@@ -205,7 +241,8 @@ int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len);
  *
  * Counted as a stray if at this moment the table has a route for the ID: another worker has
  * issued it, or its route was altered.  An ID without a route (a connection that is over, a scan)
- * is no fault of the routing.  Do not answer a stray
+ * is no fault of the routing.  Of an ID that carries a server ID the daemon says whether another
+ * worker has that, and counts it; here it is none.  Do not answer a stray
  * with a stateless reset: it would be valid, and end a healthy connection.  The daemon is told of
  * up to 10 in a second, without waiting, for its recorder (cidsteer report).
  *
@@ -316,7 +353,10 @@ const char *cidsteer_error(const struct cidsteer *handle);
  */
 void cidsteer_close(struct cidsteer *handle);
 
-/* Length in bytes of the IDs that this service issues (cid_length of the configuration). */
+/*
+ * Length in bytes of the IDs that new connections are to get: of the QUIC-LB configuration that is
+ * active, else cid_length of the service.
+ */
 size_t cidsteer_cid_length(const struct cidsteer *handle);
 
 /* The worker's id, 1..32767, as `cidsteer workers` shows it. */

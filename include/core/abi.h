@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 #define CS_MAGIC 0x43494453u /* "CIDS" */
-#define CS_LAYOUT 8
+#define CS_LAYOUT 9
 
 /* Limits, and what happens at each. */
 #define CS_MAX_SERVICES 257   /* ids 1..256; 0 is "no service": the configuration is refused */
@@ -160,7 +160,7 @@ struct cs_service {
 	 */
 	__u8 key_at;
 	__u8 key_len;
-	__u8 pad; /* must be zero */
+	__u8 lb_active; /* 1 + the configuration that workers make IDs with; 0: none */
 };
 _Static_assert(sizeof(struct cs_service) == 64, "map value layout");
 
@@ -172,7 +172,8 @@ struct cs_server_key {
 	__u64 id[2]; /* octets, zero behind them */
 	__u16 service;
 	__u8 config; /* 0..6, or CS_BY_EXTRACTOR */
-	__u8 pad[5]; /* must be zero */
+	__u8 host;   /* 1: not a server's, but the first octets of all that a host has */
+	__u8 pad[4]; /* must be zero */
 };
 _Static_assert(sizeof(struct cs_server_key) == 24, "map key layout");
 
@@ -181,11 +182,16 @@ _Static_assert(sizeof(struct cs_server_key) == 24, "map key layout");
 
 /* Value of cs_servers. */
 struct cs_server {
-	__u16 worker; /* 0: nobody now; the ID rests until no client can have a CID with it */
+	__u16 worker; /* 0: nobody now */
 	__u8 flags;   /* CS_SERVER_* */
-	__u8 pad;     /* must be zero */
+	__u8 pad[5];  /* must be zero */
+	/* Nonces that no worker was given yet: @left of them, from @next on, modulo as many as the
+	 * configuration has.  So none is used twice with this ID, whoever has it.
+	 */
+	__u64 next;
+	__u64 left;
 };
-_Static_assert(sizeof(struct cs_server) == 4, "map value layout");
+_Static_assert(sizeof(struct cs_server) == 24, "map value layout");
 
 #define CS_SERVER_ELSEWHERE 1 /* of flags: another host's */
 
@@ -296,8 +302,9 @@ struct cs_ring {
 
 /*
  * Value of a service's inner map in cs_usage: what one worker did, a cache line of its own that
- * its owner writes; the daemon sets @buried.  Line 0 is the sum of the workers that are gone, but
- * for its @provisional: that is the service's number, which all workers add to.
+ * its owner writes; the daemon writes @buried and @decoded_strays.  Line 0 is the sum of the
+ * workers that are gone, but for its @provisional: that is the service's number, which all workers
+ * add to.
  */
 struct cs_usage {
 	__u64 issued; /* since it registered */
@@ -307,7 +314,8 @@ struct cs_usage {
 	__u64 strays;
 	__u64 path_changes;
 	__u64 buried; /* the daemon has declared this worker dead: it may issue nothing more */
-	__u64 pad;    /* must be zero */
+	__u64 decoded_strays; /* beside @strays: IDs with a server ID of another, as the daemon saw
+			       */
 };
 _Static_assert(sizeof(struct cs_usage) == 64, "map value layout");
 

@@ -54,7 +54,7 @@ struct cs_lb {
 	__u8 tells_length;  /* 1: each ID's first octet does */
 	__u8 last_pass;	    /* of decoding: 2 if three passes are enough, else 1 */
 	__u8 shift;	    /* bits from the left to the right half, divided by two */
-	__u8 pad;	    /* must be zero */
+	__u8 host_len;	    /* octets of server IDs that say which host; 0: all are of one */
 	__u64 server_id[2]; /* mask */
 	__u64 half[2][2];   /* masks: CS_LB_LEFT, CS_LB_RIGHT */
 	__u32 start[4][4];  /* of passes 1 to 4: cs_aes_start() */

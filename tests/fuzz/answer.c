@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "lib/internal.h"
+#include "lib/generate.c" /* what it makes IDs with is its own */
 
 #define MOST_CALLS 64
 #define MOST_CONNECTIONS 4
@@ -91,6 +91,7 @@ static void read_requests(void)
 union message {
 	struct cs_msg head;
 	struct cs_msg_written written;
+	struct cs_msg_leased leased;
 	char bytes[MESSAGE_MAX];
 };
 
@@ -107,6 +108,35 @@ static size_t answer_oldest(union message *message, size_t len, bool lies)
 	}
 	memmove(asked, asked + 1, --asked_count * sizeof(asked[0]));
 	return len;
+}
+
+/* Nonces that the daemon gave, whether or not the library takes them. */
+#define MOST_GIVEN 256
+static struct cs_msg_leased given[MOST_GIVEN];
+static unsigned int givens;
+static bool given_twice[CS_LB_CONFIGS];
+
+/* As counted nonces of 4 octets, which are the shortest: longer ones seldom meet. */
+static bool overlap(const struct cs_msg_leased *a, const struct cs_msg_leased *b)
+{
+	return (__u32)(b->first - a->first) < a->count || (__u32)(a->first - b->first) < b->count;
+}
+
+static void note_given(const struct cs_msg_leased *leased, size_t len)
+{
+	if (len != sizeof(*leased) || leased->head.type != CS_MSG_LEASED ||
+	    leased->config >= CS_LB_CONFIGS || leased->count == CS_NONCES_RANDOM)
+		return;
+	for (unsigned int i = 0; i < givens; i++) {
+		if (given[i].config == leased->config &&
+		    !memcmp(given[i].server_id, leased->server_id, sizeof(leased->server_id)) &&
+		    overlap(&given[i], leased))
+			given_twice[leased->config] = true;
+	}
+	if (givens < MOST_GIVEN)
+		given[givens++] = *leased;
+	else
+		given_twice[leased->config] = true;
 }
 
 static void send_message(__u8 step)
@@ -130,6 +160,7 @@ static void send_message(__u8 step)
 		message.head.version = CS_PROTOCOL_VERSION;
 		message.head.bytes = len;
 	}
+	note_given(&message.leased, len);
 	iov.iov_len = len;
 	used |= count;
 	if (count) {
@@ -305,6 +336,71 @@ static int set_xsks(struct cidsteer *handle, __u8 count)
 	return cidsteer_set_xsks(handle, set, count);
 }
 
+/* IDs that were made, by what is not random in them. */
+#define MOST_MADE 1024
+static struct made {
+	__u8 id, server_id_len, len;
+	__u8 octets[CS_LB_MAX_LEN];
+} made[MOST_MADE];
+static unsigned int mades;
+
+/* A nonce is used once, if it is given once. */
+static void check_once(const struct cidsteer *handle, const __u8 *cid)
+{
+	__u8 id = cid[0] >> 5;
+	const struct cs_format *format = &handle->generator->config[id].format;
+	struct made now = {
+		id, format->server_id_len, format->server_id_len + format->nonce_len, {}
+	};
+
+	memcpy(now.octets, cid + 1, now.len);
+	for (unsigned int i = 0; i < mades && !given_twice[id]; i++)
+		LAW(memcmp(&made[i], &now, sizeof(now)));
+	if (mades < MOST_MADE)
+		made[mades++] = now;
+}
+
+/* What is made is the worker's own, or one of those that the table knows. */
+static void check_made(struct cidsteer *handle, const __u8 *cid, size_t len)
+{
+	bool is_own = generator_carried(handle, cid, len) == CARRIES_OWN;
+	bool shared = handle->routes.usage;
+	int err;
+
+	LAW(len && len <= CS_MAX_CID);
+	LAW(is_own || (len == handle->routes.cid_len && cid[0] >= TABLE_BITS));
+	err = cidsteer_issue(handle, cid, len);
+	LAW(is_own ? !err : err != -EINVAL || !shared);
+}
+
+static int make(struct cidsteer *handle, size_t len)
+{
+	__u8 room[CS_MAX_CID + 16];
+	int err;
+
+	memset(room, 0xa5, sizeof(room));
+	err = cidsteer_generate(handle, room, len);
+	for (size_t i = len; i < sizeof(room); i++)
+		LAW(room[i] == 0xa5);
+	if (err)
+		return err;
+	if (!handle->generator->key_len && room[0] < TABLE_BITS)
+		check_once(handle, room);
+	check_made(handle, room, len);
+	LAW(cidsteer_report_stray(handle, room, len) <= 1);
+	return cidsteer_retire(handle, room, len);
+}
+
+/* All lengths, or some of the usual one. */
+static int make_some(struct cidsteer *handle, bool all)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < (all ? CS_MAX_CID + 2 : 4) && err != -ETIMEDOUT; i++)
+		err = make(handle, all ? i : cidsteer_cid_length(handle));
+	return err;
+}
+
 static int call(struct cidsteer *handle, __u8 which)
 {
 	size_t len = which & 8 ? cidsteer_cid_length(handle) : which >> 4;
@@ -332,6 +428,8 @@ static int call(struct cidsteer *handle, __u8 which)
 	}
 	if (which & 16)
 		return set_xsks(handle, which >> 5);
+	if (which & 32)
+		return make_some(handle, which & 8);
 	return which & 8 ? cidsteer_drain(handle) : get_state(handle);
 }
 
@@ -382,8 +480,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input_bytes(&script, calls, count);
 	options.control = "/daemon";
 	options.cid_length = lengths[how & 3];
-	options.generation = how >> 2;
-	connections = 0;
+	options.generation = how >> 2 & 31;
+	options.worker_key = how & 128 ? (const __u8 *)"key" : NULL;
+	options.worker_key_len = how & 128 ? 3 : 0;
+	connections = mades = givens = 0;
+	memset(given_twice, 0, sizeof(given_twice));
 	err = cidsteer_open(&handle, "h3", &udp, 1, &options);
 	LAW(err <= 0);
 	if (!err)

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
@@ -21,6 +22,8 @@
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/reap.h"
+#include "daemon/server_ids.h"
+#include "dataplane/lb.h"
 #include "fuzz.h"
 
 #define CLIENTS 4
@@ -34,11 +37,13 @@
 #define STEP_STRANGER (1 << 2)	   /* the client is another user's */
 #define STEP_PROCESS_ENDS (2 << 2) /* of a worker */
 #define STEP_HIDDEN (3 << 2)	   /* the client's process is not to be seen */
-#define STEP_NOTHING (4 << 2)	   /* to be read, or too many clients; other steps: a message */
+#define STEP_NOTHING (4 << 2)	   /* to be read, or too many clients */
+#define STEP_ADOPT (5 << 2)	   /* server IDs, as a daemon that starts; other steps: a message */
 #define STEP_HONEST 32		   /* a head as it should be */
 #define STEP_DEAF 64		   /* answers are not read */
 
 #define IDS 32	       /* of workers */
+#define SERVERS 40     /* entries of cs_servers */
 #define DEVICE_INDEX 3 /* of the interface that workers of BEHIND are behind */
 
 enum {
@@ -48,6 +53,9 @@ enum {
 	BLUE,	/* in another network namespace */
 	LOST,	/* in one that has no name any more */
 	BEHIND, /* in another one, and its workers are behind a device */
+	LB,	/* with two QUIC-LB configurations */
+	KEYED,	/* whose IDs have what the worker says, */
+	COOKIE, /* or its socket's cookie */
 	SERVICES
 };
 
@@ -57,6 +65,7 @@ static struct control control;
 static struct loop loop;
 static int client[CLIENTS];
 static bool unread[CLIENTS];
+static __u32 worker_of[CLIENTS]; /* as its last REGISTERED says */
 static struct sockaddr_un control_addr;
 static socklen_t control_len;
 static __u64 slot_cookie[CS_MAX_SOCKETS];
@@ -160,6 +169,192 @@ static void put_worker(__u32 id, const struct cs_worker *worker)
 	    (worker->target == CS_TARGET_XSK && has_xsks(&target_of[id])));
 }
 
+/* ---- cs_servers, cs_lb_configs ------------------------------------------------------------- */
+
+static struct cs_lb lb_config[SERVICES * CS_LB_CONFIGS];
+static struct server {
+	struct cs_server_key key;
+	struct cs_server value;
+	bool used;
+} server[SERVERS];
+
+/* Nonces that were taken from a server ID, and whether a worker has heard of them. */
+static struct block {
+	struct cs_server_key key;
+	__u64 first, count;
+	bool told;
+} block[MOST_STEPS * 2];
+static unsigned int blocks;
+static bool adopting; /* what anybody may have written there is put in order */
+
+static struct server *find_server(const struct cs_server_key *key)
+{
+	for (int i = 0; i < SERVERS; i++) {
+		if (server[i].used && !memcmp(&server[i].key, key, sizeof(*key)))
+			return &server[i];
+	}
+	return NULL;
+}
+
+/* Could the worker that it names still have IDs in use? */
+static bool may_serve(const struct server *at)
+{
+	const struct worker *worker = workers.worker[at->value.worker];
+
+	return worker &&
+	       (!worker->dead || (worker_service(worker)->value.shared_table && !worker->gone));
+}
+
+/* An ID is taken from nobody who may use it, but for one that a service's workers say. */
+static void check_owner_change(const struct server *was, __u32 to)
+{
+	__u32 from = was->value.worker;
+	const struct worker *worker = workers.worker[from];
+
+	if (!from || from == to)
+		return;
+	if (!to)
+		LAW(!may_serve(was));
+	else
+		LAW(was->key.config == CS_BY_EXTRACTOR && (!worker || worker->dead));
+}
+
+/* Nonces are given in a row, and none comes back. */
+static void check_nonces(const struct server *was, const struct cs_server *to)
+{
+	const struct server_ids *ids = &workers.service[was->key.service].ids[was->key.config];
+	__u64 taken = was->value.left - to->left, space;
+
+	if (!ids->nonce_len || ids->nonce_len >= CS_RANDOM_NONCE) {
+		LAW(!to->left && !to->next);
+		return;
+	}
+	space = 1ULL << (ids->nonce_len * 8);
+	LAW(to->left <= was->value.left && to->next < space);
+	LAW((was->value.next + taken) % space == to->next);
+	if (!taken)
+		return;
+	LAW(blocks < sizeof(block) / sizeof(block[0]));
+	block[blocks++] = (struct block){ was->key, was->value.next, taken, false };
+}
+
+static int put_server(const struct cs_server_key *key, const struct cs_server *value)
+{
+	struct server *at = find_server(key);
+
+	LAW(key->service && key->service < SERVICES && key->config < CS_CONFIGS);
+	LAW(value->worker < CS_MAX_WORKERS);
+	if (at && !key->host && !adopting) {
+		check_owner_change(at, value->worker);
+		check_nonces(at, value);
+	}
+	for (int i = 0; i < SERVERS && !at; i++) {
+		if (!server[i].used)
+			at = &server[i];
+	}
+	if (!at) {
+		errno = E2BIG;
+		return -E2BIG;
+	}
+	*at = (struct server){ *key, *value, true };
+	return 0;
+}
+
+static int delete_server(const struct cs_server_key *key)
+{
+	struct server *at = find_server(key);
+
+	if (!at) {
+		errno = ENOENT;
+		return -ENOENT;
+	}
+	/* Of a configuration that is there: not of one that goes, or comes. */
+	if (!adopting && (key->config == CS_BY_EXTRACTOR ||
+			  workers.service[key->service].value.lb_configs >> key->config & 1))
+		LAW(!at->value.worker || !may_serve(at));
+	at->used = false;
+	return 0;
+}
+
+int bpf_map_get_next_key(int fd, const void *key, void *next)
+{
+	const struct server *at = key ? find_server(key) : NULL;
+
+	LAW(fd == PLANE_SERVERS);
+	for (int i = at ? at - server + 1 : 0; i < SERVERS; i++) {
+		if (!server[i].used)
+			continue;
+		memcpy(next, &server[i].key, sizeof(server[i].key));
+		return 0;
+	}
+	errno = ENOENT;
+	return -ENOENT;
+}
+
+/* A worker is told of nonces that cs_servers says are given, and no other was told of. */
+static void check_leased(const struct cs_msg_leased *leased)
+{
+	LAW(leased->result <= 0 && leased->config < CS_LB_CONFIGS);
+	if (leased->result || leased->count == CS_NONCES_RANDOM)
+		return;
+	for (unsigned int i = 0; i < blocks; i++) {
+		if (block[i].told || block[i].first != leased->first ||
+		    block[i].count != leased->count || block[i].key.config != leased->config ||
+		    memcmp(block[i].key.id, leased->server_id, sizeof(leased->server_id)))
+			continue;
+		block[i].told = true;
+		return;
+	}
+	LAW(false); /* nobody has them to give */
+}
+
+/* What the daemon knows is what the map says, and whom that names is there. */
+static void check_servers(void)
+{
+	unsigned int known = 0, there = 0;
+
+	for (int id = 1; id < SERVICES; id++) {
+		for (int config = 0; config < CS_CONFIGS; config++) {
+			const struct server_ids *ids = &workers.service[id].ids[config];
+
+			known += ids->count;
+			for (__u32 i = 0; i < ids->count; i++) {
+				const struct server *at = find_server(&ids->id[i].key);
+
+				LAW(at &&
+				    !memcmp(&at->value, &ids->id[i].value, sizeof(at->value)));
+			}
+		}
+	}
+	for (int i = 0; i < SERVERS; i++) {
+		__u32 named = server[i].value.worker;
+
+		if (!server[i].used || server[i].key.host ||
+		    server[i].value.flags & CS_SERVER_ELSEWHERE)
+			continue;
+		there++;
+		LAW(named < CS_MAX_WORKERS);
+		LAW(!named || (workers.worker[named] &&
+			       workers.worker[named]->value.service == server[i].key.service));
+	}
+	LAW(known == there);
+}
+
+/* The first numbers and nonces are the last that there are: what follows begins anew. */
+ssize_t getrandom(void *bytes, size_t size, unsigned int flags)
+{
+	LAW(!flags);
+	memset(bytes, 0xff, size);
+	return size;
+}
+
+int libbpf_num_possible_cpus(void)
+{
+	return 1;
+}
+
+/* ---- the other maps ------------------------------------------------------------------------ */
+
 int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 {
 	__u32 index = *(const __u32 *)key;
@@ -167,8 +362,15 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	(void)flags;
 	if (fd == PLANE_SOCKETS)
 		return put_socket(index, *(const __u64 *)value);
+	if (fd == PLANE_SERVERS)
+		return put_server(key, value);
 	LAW(fd == PLANE_WORKERS || fd == PLANE_RING || fd == PLANE_SERVICES ||
-	    fd == PLANE_TARGETS || fd == PLANE_CPUS || fd == PLANE_DEVS || fd == PLANE_XSKS);
+	    fd == PLANE_TARGETS || fd == PLANE_CPUS || fd == PLANE_DEVS || fd == PLANE_XSKS ||
+	    fd == PLANE_LB_CONFIGS || fd == PLANE_HITS);
+	if (fd == PLANE_LB_CONFIGS) {
+		LAW(index < SERVICES * CS_LB_CONFIGS);
+		lb_config[index] = *(const struct cs_lb *)value;
+	}
 	if (fd == PLANE_WORKERS)
 		put_worker(index, value);
 	if (fd == PLANE_TARGETS)
@@ -193,7 +395,17 @@ int bpf_obj_get_info_by_fd(int fd, void *info, __u32 *len)
 int bpf_map_lookup_elem(int fd, const void *key, void *value)
 {
 	__u32 slot = *(const __u32 *)key;
+	const struct server *at = fd == PLANE_SERVERS ? find_server(key) : NULL;
 
+	if (at) {
+		memcpy(value, &at->value, sizeof(at->value));
+		return 0;
+	}
+	if (fd == PLANE_LB_CONFIGS) {
+		LAW(slot < SERVICES * CS_LB_CONFIGS);
+		memcpy(value, &lb_config[slot], sizeof(lb_config[slot]));
+		return 0;
+	}
 	LAW(fd == PLANE_SOCKETS && slot < CS_MAX_SOCKETS);
 	if (!slot_cookie[slot]) {
 		errno = ENOENT;
@@ -205,6 +417,8 @@ int bpf_map_lookup_elem(int fd, const void *key, void *value)
 
 int bpf_map_delete_elem(int fd, const void *key)
 {
+	if (fd == PLANE_SERVERS)
+		return delete_server(key);
 	if (fd == PLANE_CPUS) {
 		LAW(queue_there[*(const __u32 *)key]);
 		queue_there[*(const __u32 *)key] = false;
@@ -515,6 +729,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	workers.listener[6].addr.netns = 2;
 	plane.abi.netns_cookie[2] = ~0ULL;
 	workers.service[BEHIND].behind_device = true;
+	add_service(LB, "lb", true, 1);
+	add_listener(7, LB, 0, kinds[GOOD]);
+	add_service(KEYED, "keyed", false, 1);
+	add_listener(8, KEYED, 0, kinds[GOOD]);
+	add_service(COOKIE, "cookie", true, 1);
+	add_listener(9, COOKIE, 0, kinds[GOOD]);
+	workers.service[COOKIE].key = CONFIG_KEY_COOKIE;
+	workers.service[COOKIE].little_endian = true;
 	listen_for_clients();
 	return 0;
 }
@@ -548,6 +770,7 @@ static void connect_client(int who)
 {
 	if (client[who] >= 0)
 		return;
+	worker_of[who] = 0;
 	client[who] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	LAW(!connect(client[who], (struct sockaddr *)&control_addr, control_len));
 	serve();
@@ -559,6 +782,21 @@ static struct connection *newest(void)
 	return control.first;
 }
 
+/* What a worker is told to use is its own. */
+static void check_whose(int who, const struct cs_msg_leased *leased)
+{
+	const struct worker *worker = workers.worker[worker_of[who]];
+	struct cs_server_key key = { .config = leased->config };
+	const struct server *at;
+
+	if (leased->result || !worker || worker->dead)
+		return;
+	key.service = worker->value.service;
+	memcpy(key.id, leased->server_id, sizeof(key.id));
+	at = find_server(&key);
+	LAW(at && at->value.worker == worker->id);
+}
+
 /* With answers left @unread the serial is one of theirs. */
 static void check_answer(const struct cs_msg *head, size_t len, __u32 serial, bool unread)
 {
@@ -567,6 +805,12 @@ static void check_answer(const struct cs_msg *head, size_t len, __u32 serial, bo
 	LAW(len >= sizeof(*head) && head->magic == CS_PROTOCOL_MAGIC);
 	LAW(head->version == CS_PROTOCOL_VERSION && head->bytes == len);
 	LAW(unread || head->serial == serial || !head->serial);
+	if (head->type == CS_MSG_LEASED) {
+		LAW(len == sizeof(struct cs_msg_leased));
+		check_leased((const void *)head);
+	}
+	if (head->type == CS_MSG_FORMATS)
+		LAW(len == sizeof(struct cs_msg_formats));
 	if (head->type == CS_MSG_REFUSED)
 		LAW(len == sizeof(*refused) && refused->error < 0 &&
 		    memchr(refused->line, '\0', sizeof(refused->line)));
@@ -577,12 +821,20 @@ static void read_answers(int who, __u32 serial)
 {
 	static union {
 		struct cs_msg head;
+		struct cs_msg_registered registered;
+		struct cs_msg_leased leased;
 		char bytes[2048];
 	} answer;
 	ssize_t len;
 
-	while ((len = recv(client[who], &answer, sizeof(answer), MSG_DONTWAIT)) > 0)
+	while ((len = recv(client[who], &answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
 		check_answer(&answer.head, len, serial, unread[who]);
+		if (answer.head.type == CS_MSG_REGISTERED)
+			worker_of[who] = answer.registered.worker;
+		/* One that was left unread may be of a configuration that is gone. */
+		if (answer.head.type == CS_MSG_LEASED && !unread[who])
+			check_whose(who, &answer.leased);
+	}
 	unread[who] = false;
 	if (!len)
 		hang_up(who);
@@ -654,6 +906,54 @@ static void nothing(__u8 step)
 	read_answers(step & CLIENT, 0);
 }
 
+/* Whatever is in cs_servers. */
+static void put_hostile(struct input *input)
+{
+	for (int i = 0; i < SERVERS; i++) {
+		if (server[i].used)
+			continue;
+		input_bytes(input, &server[i].key, sizeof(server[i].key));
+		input_bytes(input, &server[i].value, sizeof(server[i].value));
+		server[i].used = true;
+		for (int other = 0; other < i; other++) {
+			if (server[other].used &&
+			    !memcmp(&server[other].key, &server[i].key, sizeof(server[i].key)))
+				server[i].used = false;
+		}
+		return;
+	}
+}
+
+/* Some that have been somebody's, with so many nonces left. */
+static void put_some(__u64 left)
+{
+	for (int i = 0; i < 8; i++) {
+		const struct cs_server_key key = { .service = LB, .id = { i } };
+		const struct cs_server value = { .next = i, .left = left };
+
+		if (!find_server(&key))
+			put_server(&key, &value);
+	}
+}
+
+static void adopt(struct input *input, __u8 step)
+{
+	if (step & STEP_HONEST)
+		put_some(input_byte(input) << 14);
+	else
+		put_hostile(input);
+	adopting = true;
+	for (int id = SHARED; id < SERVICES; id++) {
+		for (int config = 0; config < CS_CONFIGS; config++)
+			server_ids_close(&workers.service[id], config);
+		LAW(!server_ids_follow(&workers, id));
+	}
+	LAW(!server_ids_adopt(&workers));
+	adopting = false;
+	if (step & STEP_DEAF) /* there are no others */
+		workers.service[LB].ids[0].tried = 256;
+}
+
 static void run_step(struct input *input)
 {
 	__u8 step = input_byte(input);
@@ -678,8 +978,46 @@ static void run_step(struct input *input)
 	case STEP_NOTHING:
 		nothing(step);
 		break;
+	case STEP_ADOPT:
+		adopt(input, step);
+		break;
 	default:
 		send_message(input, step);
+	}
+	check_servers();
+}
+
+/* The configurations of LB: counted nonces, and drawn ones with a key and hosts. */
+static void begin_lb(void)
+{
+	static const struct config_lb lb[] = {
+		{ .id = 0, .server_id_len = 1, .nonce_len = 4, .cid_len = 8, .active = true },
+		{ .id = 2, .server_id_len = 3, .nonce_len = 9, .has_key = true, .host_len = 2 },
+	};
+	static const lb_host other[] = { { 1, 2 } };
+
+	for (int i = 0; i < 2; i++) {
+		LAW(!lb_write(&plane, LB, &lb[i], other, i));
+		lb_set(&workers.service[LB].value, &lb[i]);
+	}
+}
+
+static void begin_ids(void)
+{
+	memset(server, 0, sizeof(server));
+	memset(lb_config, 0, sizeof(lb_config));
+	workers.returned_ids = blocks = 0;
+	for (int id = SHARED; id < SERVICES; id++) {
+		struct service *service = &workers.service[id];
+
+		for (int config = 0; config < CS_CONFIGS; config++)
+			server_ids_close(service, config);
+		service->value.lb_configs = service->value.lb_active = 0;
+		memset(service->value.lb_len, 0, sizeof(service->value.lb_len));
+		service->value.key_len = id == KEYED ? 2 : id == COOKIE ? 8 : 0;
+		if (id == LB)
+			begin_lb();
+		LAW(!server_ids_follow(&workers, id));
 	}
 }
 
@@ -695,6 +1033,7 @@ static void begin(void)
 	}
 	for (int i = 0; i < CLIENTS; i++)
 		client[i] = -1;
+	begin_ids();
 }
 
 /* With all clients gone nothing of them is left. */
@@ -706,6 +1045,7 @@ static void end(void)
 		hang_up(i);
 	for (__u32 id = 1; id <= IDS; id++)
 		process_ends(id);
+	check_servers();
 	LAW(!control.count && !control.first && workers.free_count == IDS && !workers.sweeping);
 	for (int cpu = 0; cpu < CS_MAX_CPUS; cpu++)
 		LAW(!queue_there[cpu] && !workers.cpu_users[cpu]);

@@ -62,6 +62,9 @@ class Generator:
         self.server_ids_of = {service: {} for service in world.services}
         for service, config, server_id in world.servers:
             self.server_ids_of[service].setdefault(config, []).append(server_id)
+        self.hosts_of = {service: {} for service in world.services}
+        for service, config, begin in world.hosts:
+            self.hosts_of[service].setdefault(config, []).append(begin)
         self.service = None
         self.lease = True
         self.pattern = self.random.randbytes(4096)
@@ -190,10 +193,18 @@ class Generator:
             length = at + size + self.below(MAX_CID + 1 - at - size)
         if self.chance() < 0.05:
             length = at + size - 1
-        return (self.bytes(at) + self.pick(self.server_ids()) + self.bytes(MAX_CID))[:length]
+        server_id = self.server_id(EXTRACTOR, size)
+        return (self.bytes(at) + server_id + self.bytes(MAX_CID))[:length]
 
-    def server_ids(self, config=EXTRACTOR):
-        return self.server_ids_of[self.service][config]
+    def server_id(self, config, size):
+        """One that is known, or that begins like a host's; behind that is anything, or zero."""
+        if self.chance() < 0.6:
+            return self.pick(self.server_ids_of[self.service][config])
+        begin = self.pick(self.hosts_of[self.service][config])
+        if self.chance() < 0.1:
+            begin = self.flipped(begin)
+        rest = size - len(begin)
+        return begin + (bytes(rest) if self.chance() < 0.2 else self.random.randbytes(rest))
 
     def made(self, service, short):
         """By one of QUIC-LB's configurations, mostly one that is live."""
@@ -201,7 +212,7 @@ class Generator:
         config = self.pick(list((service.configs if live else service.others).values()))
         least = 1 + config.size
         nonce = self.random.randbytes(config.size - config.server_id)
-        body = config.encipher(self.pick(self.server_ids(config.number)) + nonce)
+        body = config.encipher(self.server_id(config.number, config.server_id) + nonce)
         size = config.length
         if not size or not short:
             size = least + self.pick((0, self.below(MAX_CID + 1 - least)))

@@ -31,6 +31,7 @@ RING = 4096
 SERVES = ("waiting", "active", "draining")
 EXTRACTOR = 7  # beside the numbers of QUIC-LB's configurations
 ELSEWHERE = "elsewhere"  # whose a server ID of another host is; the reason, too
+OWN = "own"  # which host is this one
 
 # What was decided: the counter, the service, the counters beside it, what XDP does.  Then what
 # `explain` knows: what is counted if nothing can be dropped, to be counted as which drop, listener,
@@ -72,11 +73,14 @@ class World:
         self.came_in_on, self.xsks = known["came_in_on"], set(known["xsks"])
         self.routes = {(s, bytes.fromhex(cid)): worker for s, cid, worker in known["routes"]}
         self.servers = {}  # a worker, 0: nobody any more, or ELSEWHERE
+        self.hosts = {}  # of first bytes of server IDs: OWN or ELSEWHERE
         for number, form in formats.items():
             for cid, worker in form["routes"]:
                 self.routes[number, bytes.fromhex(cid)] = worker
             for config, server_id, whose in form["servers"]:
                 self.servers[number, config, bytes.fromhex(server_id)] = whose
+            for config, begin, whose in form["hosts"]:
+                self.hosts[number, config, bytes.fromhex(begin)] = whose
         self.locals = {bytes.fromhex(address) for address in known["locals"]}
         self.elsewhere = [bytes.fromhex(address) for address in known["elsewhere"]]
         self.prefixes = [(bytes.fromhex(a), bits) for a, bits in known["prefixes"]]
@@ -149,9 +153,26 @@ class World:
         carried, how = self.services[service].read_server_id(dcid)
         if not carried:
             return None, 0, how
-        found = self.servers.get((service, *carried))
-        config = 0 if found is None else 1 + carried[0]
-        return found, config, [f"server ID, {how}: {self.whose(found, service)}"]
+        number, server_id = carried
+        found = self.servers.get((service, number, server_id))
+        host, clauses = self.host(service, number, server_id)
+        if found is not None:
+            clauses = [f"order: server ID before host, {host}"] if host else []
+        elif host == ELSEWHERE:
+            found = ELSEWHERE
+        config = 0 if found is None else 1 + number
+        return found, config, [f"server ID, {how}: {self.whose(found, service)}", *clauses]
+
+    def host(self, service, number, server_id):
+        """Which host a server ID's first bytes say, None: none that is known; which clauses."""
+        if number == EXTRACTOR:
+            return None, []
+        size = self.services[service].configs[number].host
+        if not size:
+            return None, ["host: not said"]
+        found = self.hosts.get((service, number, server_id[:size]))
+        width = "below 8" if size < 8 else "8" if size == 8 else "above 8"
+        return found, [f"host, {width} bytes: {found or 'unknown'}"]
 
 
 class Service:
@@ -616,6 +637,12 @@ CLAUSES = frozenset(
         "server ID: another length told",
         "server ID: short for the extractor",
         *(f"server ID, {how}: {whose}" for how in CARRIED for whose in WHOSE),
+        "host: not said",
+        *(
+            f"host, {width} bytes: {whose}"
+            for width in ("below 8", "8", "above 8")
+            for whose in (OWN, ELSEWHERE, "unknown")
+        ),
         *(
             f"by server ID, {kind}: {state}"
             for kind in ("handshake", "retry", "none")
@@ -626,6 +653,7 @@ CLAUSES = frozenset(
         "order: server ID before route",
         "order: elsewhere before route",
         "order: nothing before route",
+        *(f"order: server ID before host, {whose}" for whose in (OWN, ELSEWHERE)),
     )
 )
 SPLIT = frozenset(f"{header}: beyond the first buffer" for header in ("ipv4", "ipv6", "udp"))
@@ -639,6 +667,7 @@ class Config:
     def __init__(self, known):
         self.number = known["id"]
         self.server_id = known["server_id"]  # octets
+        self.host = known["host"]  # so many of them say which host; 0: they do not
         self.size = known["server_id"] + known["nonce"]
         self.length = known["length"]  # of a short header's DCID; 0: each tells its own
         self.kind = "plain"

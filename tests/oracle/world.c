@@ -13,6 +13,7 @@
 #define ROUTES 48	  /* of each service */
 #define WORKERS 7	  /* of each service */
 #define IDS 8		  /* server IDs of each QUIC-LB configuration and of each extractor */
+#define HOSTS 4		  /* and hosts: this one, two others, one with all octets of an ID */
 #define CARRIERS 16	  /* more routes of a service that has them, of CIDs with such an ID */
 #define PREFIXES 12	  /* that are local */
 #define SCATTERED 12	  /* local addresses */
@@ -143,7 +144,7 @@ void world_load(void)
 	write_config();
 	check(!config_read(CONFIG, &config, &error), "%s", error.line);
 	check(!plane_start(&plane, PINS, config, &adopted, &upgraded, &error), "%s", error.line);
-	free(config);
+	config_free(config);
 	for (__u32 id = 1; id <= world_services; id++) {
 		char name[CS_NAME_SIZE];
 
@@ -530,10 +531,11 @@ static void make_routes(__u32 of, int first)
 
 /* ---- server IDs ----------------------------------------------------------------------------- */
 
-static struct cs_server_key server[COUNT(listeners) * CS_LB_CONFIGS * IDS];
+static struct cs_server_key server[COUNT(listeners) * CS_LB_CONFIGS * (IDS + HOSTS)];
 static __u32 servers, first_server;    /* of all services, of the one in hand */
 static struct cs_lb lb[CS_LB_CONFIGS]; /* of the one in hand */
 static __u8 name[IDS][sizeof(server->id)];
+static __u8 host[CS_CONFIGS][HOSTS][sizeof(server->id)]; /* of the one in hand */
 
 static void forget_servers(void)
 {
@@ -542,6 +544,14 @@ static void forget_servers(void)
 		check(!bpf_map_delete_elem(plane.map[PLANE_SERVERS], &server[servers]),
 		      "cs_servers");
 	}
+}
+
+/* Fewer octets than a server ID has, often a word and more; 0: none. */
+static __u32 random_host_len(__u32 server_id)
+{
+	if (percent(30))
+		return 0;
+	return server_id > 8 && percent(60) ? 8 + below(server_id - 8) : below(server_id);
 }
 
 /* Plain, of one block, of four passes; IDs that tell their length, or have room to spare. */
@@ -561,13 +571,14 @@ static void make_config(__u32 of, __u32 id)
 	random_fill(key, sizeof(key));
 	service[of].lb_len[id] = tells ? 0 : len;
 	cs_lb_init(&lb[id], id, server_id, nonce, tells, has_key ? key : NULL);
+	lb[id].host_len = random_host_len(server_id);
 	check(!bpf_map_update_elem(plane.map[PLANE_LB_CONFIGS], &index, &lb[id], BPF_ANY),
 	      "cs_lb_configs");
 	fprintf(out,
-		"%s{\"id\": %u, \"live\": %s, \"server_id\": %u, \"nonce\": %u, \"length\": %u, "
-		"\"key\": ",
+		"%s{\"id\": %u, \"live\": %s, \"server_id\": %u, \"host\": %u, \"nonce\": %u, "
+		"\"length\": %u, \"key\": ",
 		comma(!id), id, service[of].lb_configs >> id & 1 ? "true" : "false", server_id,
-		nonce, service[of].lb_len[id]);
+		lb[id].host_len, nonce, service[of].lb_len[id]);
 	if (has_key)
 		print_hex(key, sizeof(key));
 	else
@@ -575,32 +586,66 @@ static void make_config(__u32 of, __u32 id)
 	fprintf(out, "}");
 }
 
-/* Many are the same octets elsewhere: service and configuration tell them apart. */
+/* Returns 0: it is there already, one of few octets. */
+static int add_server(const struct cs_server_key *key, const struct cs_server *value)
+{
+	if (bpf_map_update_elem(plane.map[PLANE_SERVERS], key, value, BPF_NOEXIST)) {
+		check(errno == EEXIST, "cs_servers: %s", strerror(errno));
+		return 0;
+	}
+	server[servers++] = *key;
+	return 1;
+}
+
+/* Many are the same octets elsewhere: service and configuration tell them apart.  Some are a
+ * host's, which says nothing of them.
+ */
 static void make_servers(__u32 of, __u8 config, __u32 len)
 {
 	for (int i = 0; i < IDS; i++) {
-		struct cs_server_key *key = &server[servers];
+		struct cs_server_key key = { .service = of, .config = config };
 		struct cs_server value = {};
 
-		*key = (struct cs_server_key){ .service = of, .config = config };
-		random_fill(key->id, len);
+		random_fill(key.id, len);
 		if (percent(50))
-			memcpy(key->id, name[i], len);
+			memcpy(key.id, name[i], len);
+		if (percent(40) && config != CS_BY_EXTRACTOR)
+			memcpy(key.id, host[config][below(HOSTS)], lb[config].host_len);
 		if (percent(20))
 			value.flags = CS_SERVER_ELSEWHERE;
 		else if (percent(85))
 			value.worker = some_worker(of, 65);
-		if (bpf_map_update_elem(plane.map[PLANE_SERVERS], key, &value, BPF_NOEXIST)) {
-			check(errno == EEXIST, "cs_servers: %s", strerror(errno));
-			continue; /* one of one octet */
-		}
-		fprintf(out, "%s[%u, ", comma(servers == first_server), config);
-		print_hex(key->id, len);
+		if (!add_server(&key, &value))
+			continue;
+		fprintf(out, "%s[%u, ", comma(servers == first_server + 1), config);
+		print_hex(key.id, len);
 		if (value.flags)
 			fprintf(out, ", \"elsewhere\"]");
 		else
 			fprintf(out, ", %u]", value.worker);
-		servers++;
+	}
+}
+
+/* Those with all octets of an ID are asked for by nobody: there where none says which host, and the
+ * last one, whose octets do not end with zeros.
+ */
+static void make_hosts(__u32 of, __u8 config, __u32 len, int *printed)
+{
+	__u32 host_len = config == CS_BY_EXTRACTOR ? 0 : lb[config].host_len;
+
+	for (int i = 0; i < HOSTS; i++) {
+		struct cs_server_key key = { .service = of, .config = config, .host = 1 };
+		struct cs_server value = { .flags = i ? CS_SERVER_ELSEWHERE : 0 };
+		__u32 octets = host_len && i < HOSTS - 1 ? host_len : len;
+
+		memcpy(key.id, host[config][i], octets);
+		if (octets > host_len)
+			((__u8 *)key.id)[octets - 1] |= 1;
+		if (!add_server(&key, &value))
+			continue;
+		fprintf(out, "%s[%u, ", comma(!(*printed)++), config);
+		print_hex(key.id, octets);
+		fprintf(out, ", \"%s\"]", value.flags ? "elsewhere" : "own");
 	}
 }
 
@@ -611,7 +656,7 @@ static __u32 random_carrier(__u32 of, __u8 cid[CS_MAX_CID])
 	const struct cs_service *to = &service[of];
 	const struct cs_lb *by = &lb[key->config % CS_LB_CONFIGS];
 	__u32 least = to->key_at + to->key_len, len = to->cid_len;
-	__u8 nonce[CS_MAX_CID];
+	__u8 nonce[CS_MAX_CID], server_id[CS_LB_MAX_SERVER_ID];
 
 	random_fill(cid, CS_MAX_CID);
 	if (key->config == CS_BY_EXTRACTOR) {
@@ -621,7 +666,9 @@ static __u32 random_carrier(__u32 of, __u8 cid[CS_MAX_CID])
 	least = 1 + by->server_id_len + by->nonce_len;
 	len = to->lb_len[key->config] ?: least + below(CS_MAX_CID + 1 - least);
 	random_fill(nonce, sizeof(nonce));
-	check(!cs_lb_encode(by, (const __u8 *)key->id, nonce, below(32), cid, len), "encode");
+	random_fill(server_id, sizeof(server_id));
+	memcpy(server_id, key->id, key->host ? by->host_len : by->server_id_len);
+	check(!cs_lb_encode(by, server_id, nonce, below(32), cid, len), "encode");
 	return len;
 }
 
@@ -641,6 +688,18 @@ static void make_carriers(__u32 of)
 	}
 }
 
+/* Many begin as server IDs do, of this service and of others. */
+static void random_hosts(void)
+{
+	random_fill(host, sizeof(host));
+	for (__u32 config = 0; config < CS_CONFIGS; config++) {
+		for (int i = 0; i < HOSTS; i++) {
+			if (percent(50))
+				memcpy(host[config][i], name[i], sizeof(name[i]));
+		}
+	}
+}
+
 /* Mostly within a short header's DCID. */
 static void random_extractor(struct cs_service *to)
 {
@@ -657,8 +716,10 @@ static void make_format(__u32 of)
 {
 	struct cs_service *to = &service[of];
 	__u32 kind = below(10), choice = below(10);
+	int hosts = 0;
 
 	first_server = servers;
+	random_hosts();
 	if (kind < 3 && to->cid_len)
 		to->lb_configs = choice < 3 ? 0x7fu : choice < 6 ? 1u << below(7) : 1 + below(0x7f);
 	else if (kind < 5 && to->cid_len)
@@ -672,6 +733,11 @@ static void make_format(__u32 of)
 		make_servers(of, id, lb[id].server_id_len);
 	if (to->key_len)
 		make_servers(of, CS_BY_EXTRACTOR, to->key_len);
+	fprintf(out, "], \"hosts\": [");
+	for (__u32 id = 0; id < CS_LB_CONFIGS && to->lb_configs; id++)
+		make_hosts(of, id, lb[id].server_id_len, &hosts);
+	if (to->key_len)
+		make_hosts(of, CS_BY_EXTRACTOR, to->key_len, &hosts);
 	fprintf(out, "], \"routes\": [");
 	if (servers > first_server)
 		make_carriers(of);

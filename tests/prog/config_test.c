@@ -4,16 +4,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "fixture.h"
-
-#define L "listen = {\"[::]:443\"}"
-
-static void write_file(const char *text)
-{
-	FILE *file = fopen(CONFIG, "we");
-
-	check(file && fputs(text, file) >= 0 && !fclose(file), "writing");
-}
+#include "config_file.h"
 
 static void begin(void)
 {
@@ -21,35 +12,6 @@ static void begin(void)
 }
 
 TestSuite(config, .init = begin);
-
-/* The line says file, line number and reason, and nothing is handed out. */
-static void refused(const char *text, int line, const char *reason)
-{
-	struct config *untouched = (void *)&untouched, *config = untouched;
-	struct error error = { "" };
-	char place[64];
-	int err;
-
-	write_file(text);
-	snprintf(place, sizeof(place), CONFIG ":%d: ", line);
-	err = config_read(CONFIG, &config, &error);
-	check(err == -EINVAL, "%d for: %s", err, text);
-	check(!strncmp(error.line, place, strlen(place)), "\"%s\" is not in line %d of: %s",
-	      error.line, line, text);
-	check(strstr(error.line, reason), "\"%s\" instead of \"%s\"", error.line, reason);
-	check(!strchr(error.line, '\n'), "\"%s\" is more than a line", error.line);
-	check(config == untouched, "a configuration was handed out");
-}
-
-static struct config *accepted(const char *text)
-{
-	struct config *config = NULL;
-	struct error error = { "" };
-
-	write_file(text);
-	check(!config_read(CONFIG, &config, &error), "%s", error.line);
-	return config;
-}
 
 Test(config, a_mistake_is_named_with_file_line_and_reason)
 {
@@ -176,7 +138,7 @@ static void many(const char *key, const char *format, int count, const char *lim
 		if (extra)
 			refused(text, 2, limit);
 		else
-			free(accepted(text));
+			config_free(accepted(text));
 	}
 }
 
@@ -195,7 +157,7 @@ Test(config, limits_are_named)
 				i, 1000 + i);
 		write_file(text);
 		if (count < CS_MAX_SERVICES) {
-			free(accepted(text));
+			config_free(accepted(text));
 			continue;
 		}
 		check(config_read(CONFIG, &config, &error) == -EINVAL, "257 services");
@@ -244,7 +206,7 @@ Test(config, what_is_not_said_has_its_default)
 		      service->small_initial == CS_POLICY_HASH && service->no_xsk == CS_POLICY_PASS,
 	      "policies");
 	check(!*service->netns, "netns");
-	free(config);
+	config_free(config);
 }
 
 Test(config, what_is_said_is_read)
@@ -276,7 +238,7 @@ Test(config, what_is_said_is_read)
 	check(two->uid == 0 && two->cid_len == 20 && two->max_cids == 1 && two->shared_table &&
 		      two->listen_count == 1 && !two->behind_device,
 	      "service two");
-	free(config);
+	config_free(config);
 }
 
 /* Each setting alone says another word than the others do. */
@@ -314,7 +276,7 @@ Test(config, each_policy_is_read)
 			      service->no_xsk == cases[i].no_xsk,
 		      "%s: %u %u %u %u %u", cases[i].text, service->unknown_cid, service->malformed,
 		      service->not_quic, service->small_initial, service->no_xsk);
-		free(config);
+		config_free(config);
 	}
 }
 
@@ -327,7 +289,7 @@ Test(config, an_address_may_be_in_two_namespaces)
 	check(!strcmp(config->service[1].netns, "red") &&
 		      !strcmp(config->service[2].netns, "blue_1-2"),
 	      "names");
-	free(config);
+	config_free(config);
 }
 
 /* Files of random pieces end with a configuration or with a line, never otherwise. */
@@ -372,7 +334,7 @@ Test(config, random_files_are_read_or_refused)
 		}
 		write_file(text);
 		if (!config_read(CONFIG, &config, &error))
-			free(config);
+			config_free(config);
 		else
 			check(!strncmp(error.line, CONFIG ":", strlen(CONFIG) + 1), "%s: %s", text,
 			      error.line);

@@ -58,10 +58,31 @@ Undisturbed(flags_that_are_none_are_refused)
 	}
 }
 
-Undisturbed(padding_that_is_not_zero_is_refused)
+Undisturbed(a_key_of_another_length_than_the_format_has_is_refused)
 {
-	register_told()->registers.pad = 1;
-	refused(-EPROTO, "REGISTER has padding that is not zero");
+	static const __u32 lengths[] = { 16, 17, 255, 256, 0xffffffff };
+
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		char line[64];
+
+		register_told()->registers.key_len = lengths[i];
+		snprintf(line, sizeof(line), "REGISTER has a key of %u octets", lengths[i]);
+		refused(-EPROTO, line);
+	}
+	for (__u32 len = 1; len <= CS_LB_MAX_SERVER_ID; len++) {
+		register_h3(-1)->registers.key_len = len;
+		refused(-EINVAL, "octets, in IDs of service \"h3\" it has 0");
+		register_told()->registers.key_len = len;
+		refused(-EINVAL, "octets, in IDs of service \"told\" it has 0");
+	}
+	with_fd(say_register("lb"), udp_bind("127.0.0.1:4437"));
+	talk->step[0].registers.key_len = 3;
+	refused(-EINVAL, "the worker's key has 3 octets, in IDs of service \"lb\" it has 0");
+	for (__u32 len = 1; len <= 3; len += 2) {
+		with_fd(say_register("key"), udp_bind("127.0.0.1:4438"));
+		talk->step[0].registers.key_len = len;
+		refused(-EINVAL, "octets, in IDs of service \"key\" it has 2");
+	}
 }
 
 Undisturbed(a_cpu_that_cannot_be_is_refused)
@@ -74,23 +95,23 @@ Undisturbed(a_cpu_that_cannot_be_is_refused)
 
 Undisturbed(a_message_that_says_another_length_than_it_has_is_refused)
 {
-	static const __u32 lengths[] = { 0, 16, 48, 55, 57, 0x30000000, 0xffffffff };
+	static const __u32 lengths[] = { 0, 16, 56, 71, 73, 0x30000000, 0xffffffff };
 
 	for (size_t i = 0; i < COUNT(lengths); i++) {
 		register_told()->head.bytes = lengths[i];
-		refused(-EPROTO, "a message of 56 bytes says that it has");
+		refused(-EPROTO, "a message of 72 bytes says that it has");
 	}
 }
 
 Undisturbed(a_register_of_another_length_is_refused)
 {
-	static const size_t sizes[] = { 16, 48, 55, 57, 512, sizeof(struct cs_msg_write) };
+	static const size_t sizes[] = { 16, 56, 71, 73, 512, sizeof(struct cs_msg_write) };
 
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		struct step *step = register_told();
 
 		step->size = step->head.bytes = sizes[i];
-		refused(-EPROTO, "bytes, not 56");
+		refused(-EPROTO, "bytes, not 72");
 	}
 	/* Above what the daemon reads: it sees that there was more. */
 	for (size_t size = sizeof(struct cs_msg_write) + 16; size <= 4096; size += 1260) {
@@ -109,7 +130,9 @@ Undisturbed(a_message_of_unknown_type_is_refused)
 				       CS_MSG_DONE,
 				       CS_MSG_WRITTEN,
 				       CS_MSG_STATE,
-				       CS_MSG_XSKS + 1,
+				       CS_MSG_FORMATS,
+				       CS_MSG_LEASED,
+				       CS_MSG_CONFIG + 1,
 				       0x0100,
 				       0xffff };
 
@@ -499,4 +522,312 @@ Undisturbed(xsks_of_a_dead_worker_are_refused)
 	close(by);
 	close_descriptors();
 	talk->steps = 0;
+}
+
+/* ---- nonces -------------------------------------------------------------------------------- */
+
+static struct step *say_lease(size_t size)
+{
+	return say(CS_MSG_LEASE, size);
+}
+
+Undisturbed(a_lease_before_register_is_refused)
+{
+	say_lease(sizeof(struct cs_msg_lease));
+	refused(-EPROTO, "LEASE without a registered worker");
+}
+
+Undisturbed(a_lease_of_another_length_is_refused)
+{
+	static const size_t sizes[] = { 16, 24, 47, 49, 56, 512, sizeof(struct cs_msg_write) };
+
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "LEASE has %zu bytes, not 48", sizes[i]);
+		say_lease(sizes[i]);
+		refused(-EPROTO, line);
+		register_told();
+		say_lease(sizes[i]);
+		refused(-EPROTO, line);
+	}
+}
+
+Undisturbed(a_lease_that_makes_no_sense_is_refused)
+{
+	static const __u8 configs[] = { 7, 8, 31, 32, 128, 255 };
+	static const __u8 claims[] = { 2, 3, 128, 255 };
+
+	for (size_t i = 0; i < COUNT(configs); i++) {
+		char line[64];
+
+		register_told();
+		say_lease(sizeof(struct cs_msg_lease))->lease.config = configs[i];
+		snprintf(line, sizeof(line), "LEASE of configuration %u:", configs[i]);
+		refused(-EPROTO, line);
+	}
+	for (size_t i = 0; i < COUNT(claims); i++) {
+		register_told();
+		say_lease(sizeof(struct cs_msg_lease))->lease.claims = claims[i];
+		refused(-EPROTO, "LEASE has flags that are none");
+	}
+	for (size_t i = 0; i < sizeof(((struct cs_msg_lease *)0)->pad); i++) {
+		register_told();
+		say_lease(sizeof(struct cs_msg_lease))->lease.pad[i] = 0x80;
+		refused(-EPROTO, "LEASE has padding that is not zero");
+	}
+}
+
+Undisturbed(a_lease_with_a_descriptor_is_refused)
+{
+	struct step *step;
+
+	register_told();
+	step = say_lease(sizeof(struct cs_msg_lease));
+	step->fd[step->fds++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	refused(-EPROTO, "descriptors came with a message that has none");
+}
+
+/* It may have been retired meanwhile: the worker keeps its connection. */
+Undisturbed(of_a_configuration_that_is_not_there_nothing_is_given)
+{
+	for (__u8 claims = 0; claims < 2; claims++) {
+		for (__u8 id = 0; id < CS_LB_CONFIGS; id++) {
+			const struct answer *answer = &talk->answer[1];
+			static const __u8 nothing[sizeof(answer->leased.server_id)];
+			struct step *step;
+
+			register_told();
+			step = say_lease(sizeof(struct cs_msg_lease));
+			step->lease.config = id;
+			step->lease.claims = claims;
+			step->lease.next = ~0ULL;
+			memset(step->lease.server_id, 0xff, sizeof(step->lease.server_id));
+			talk_as(0);
+			check(answer->received == sizeof(answer->leased) &&
+				      answer->head.type == CS_MSG_LEASED &&
+				      answer->head.serial == step->head.serial,
+			      "%u: an answer of type %u", id, answer->head.type);
+			check(answer->leased.result == -ENOENT && answer->leased.config == id &&
+				      !answer->leased.first && !answer->leased.count &&
+				      !memcmp(answer->leased.server_id, nothing, sizeof(nothing)),
+			      "%u: result %d", id, answer->leased.result);
+			close_descriptors();
+			talk->steps = 0;
+		}
+	}
+}
+
+/* ---- configurations ------------------------------------------------------------------------ */
+
+static struct step *say_config(const char *service, __u8 kind, __u8 id)
+{
+	struct step *step = say(CS_MSG_CONFIG, sizeof(struct cs_msg_config));
+
+	memcpy(step->config.service, service, strlen(service));
+	step->config.kind = kind;
+	step->config.id = id;
+	return step;
+}
+
+/* One that only what the caller changes may spoil. */
+static struct step *say_add(void)
+{
+	struct step *step = say_config("solo", CS_CONFIG_ADD, 0);
+
+	step->config.host_len = 1;
+	step->config.hosts = 2;
+	step->config.format =
+		(struct cs_format){ .used = 1, .server_id_len = 3, .nonce_len = 4, .cid_len = 8 };
+	step->config.host[0] = 1;
+	step->config.other_host[0][0] = 2;
+	step->config.other_host[1][0] = 3;
+	return step;
+}
+
+Undisturbed(a_config_of_another_length_is_refused)
+{
+	static const size_t sizes[] = { 16, 80, 591, 593, 1024, sizeof(struct cs_msg_write) };
+
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct step *step = say_add();
+
+		step->size = step->head.bytes = sizes[i];
+		refused(-EPROTO, "bytes, not 592");
+	}
+}
+
+Undisturbed(a_config_of_another_user_is_refused)
+{
+	static const __u8 kinds[] = { CS_CONFIG_ADD, CS_CONFIG_ACTIVATE, CS_CONFIG_RETIRE, 99 };
+	static const uid_t users[] = { UID_NOBODY, UID_OTHER };
+
+	for (size_t i = 0; i < COUNT(kinds) * COUNT(users); i++) {
+		say_add()->config.kind = kinds[i / COUNT(users)];
+		refused_as(users[i % COUNT(users)], -EPERM, "only root");
+	}
+	/* Of a worker, too. */
+	register_told();
+	say_config("lb", CS_CONFIG_ACTIVATE, CS_LB_CONFIGS);
+	refused_as(UID_NOBODY, -EPERM, "only root");
+}
+
+Undisturbed(a_config_of_no_service_is_refused)
+{
+	static const char *const no_names[] = { "", "solo ", "../solo", "a\nb", "\xff" };
+	static const char *const names[] = { "s", "sol", "SOLO", "soloo", "xxxxxxxxxxxxxxx" };
+
+	memset(say_add()->config.service, 'x', CS_NAME_SIZE);
+	refused(-EPROTO, "name does not end");
+	for (size_t i = 0; i < COUNT(names); i++) {
+		say_config(no_names[i], CS_CONFIG_ACTIVATE, CS_LB_CONFIGS);
+		refused(-ENOENT, "no service's name");
+		say_config(names[i], CS_CONFIG_ACTIVATE, CS_LB_CONFIGS);
+		refused(-ENOENT, "is not configured");
+	}
+}
+
+Undisturbed(a_config_of_unknown_kind_is_refused)
+{
+	static const __u8 kinds[] = { 0, CS_CONFIG_RETIRE + 1, 128, 255 };
+
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		say_add()->config.kind = kinds[i];
+		refused(-EPROTO, "CONFIG of unknown kind");
+		say_config("lb", kinds[i], 0);
+		refused(-EPROTO, "CONFIG of unknown kind");
+	}
+}
+
+Undisturbed(a_config_with_padding_that_is_not_zero_is_refused)
+{
+	for (size_t i = 0; i < sizeof(((struct cs_msg_config *)0)->pad); i++) {
+		say_add()->config.pad[i] = 1;
+		refused(-EPROTO, "CONFIG has padding that is not zero");
+		say_config("lb", CS_CONFIG_ACTIVATE, CS_LB_CONFIGS)->config.pad[i] = 1;
+		refused(-EPROTO, "CONFIG has padding that is not zero");
+	}
+	for (size_t i = 0; i < sizeof(((struct cs_format *)0)->pad); i++) {
+		say_add()->config.format.pad[i] = 0x80;
+		refused(-EPROTO, "CONFIG has padding that is not zero");
+	}
+}
+
+/* What only a new one has is nothing to one that is there. */
+Undisturbed(a_config_that_adds_none_has_no_settings)
+{
+	for (__u8 kind = CS_CONFIG_ACTIVATE; kind <= CS_CONFIG_RETIRE; kind++) {
+		size_t first = offsetof(struct cs_msg_config, format);
+
+		for (size_t at = first; at < sizeof(struct cs_msg_config); at += 37) {
+			if (at - first > 4 && at - first < 8) /* padding */
+				continue;
+			say_config("lb", kind, 0)->bytes[at] = 1;
+			refused(-EPROTO, "CONFIG says what a configuration is");
+		}
+		say_config("lb", kind, 0)->config.host_len = 1;
+		refused(-EPROTO, "CONFIG says what a configuration is");
+		say_config("lb", kind, 0)->config.hosts = 1;
+		refused(-EPROTO, "CONFIG says what a configuration is");
+	}
+}
+
+Undisturbed(a_configuration_that_is_not_there_is_neither_activated_nor_retired)
+{
+	/* 32 and 64 are 0 to who shifts by them. */
+	static const __u8 ids[] = { 1, 6, 8, 9, 31, 32, 40, 64, 128, 224, 255 };
+
+	for (size_t i = 0; i < COUNT(ids); i++) {
+		say_config("lb", CS_CONFIG_ACTIVATE, ids[i]);
+		refused(-ENOENT, "has no configuration");
+		say_config("lb", CS_CONFIG_RETIRE, ids[i]);
+		refused(-ENOENT, "has no configuration");
+		say_config("key", CS_CONFIG_ACTIVATE, ids[i]);
+		refused(-ENOENT, "has no configuration");
+	}
+	say_config("lb", CS_CONFIG_RETIRE, CS_LB_CONFIGS);
+	refused(-ENOENT, "has no configuration 7");
+	say_config("lb", CS_CONFIG_RETIRE, 0);
+	refused(-EBUSY, "workers make IDs with configuration 0");
+}
+
+Undisturbed(a_configuration_whose_lengths_cannot_be_is_not_added)
+{
+	static const struct {
+		__u8 id, server_id, nonce, cid, host;
+		const char *reason;
+	} cases[] = {
+		{ 7, 3, 4, 8, 1, "its id is not 0 to 6" },
+		{ 255, 3, 4, 8, 1, "its id is not 0 to 6" },
+		{ 0, 0, 4, 8, 0, "the server ID has no octet" },
+		{ 0, 16, 4, 0, 1, "more than 15 octets" },
+		{ 0, 255, 255, 0, 1, "more than 15 octets" },
+		{ 0, 3, 0, 8, 1, "less than 4 octets" },
+		{ 0, 3, 3, 8, 1, "less than 4 octets" },
+		{ 0, 3, 255, 8, 1, "more than 19 octets" },
+		{ 0, 1, 255, 0, 0, "more than 19 octets" },
+		{ 0, 4, 16, 0, 1, "more than 19 octets" },
+		{ 0, 3, 4, 7, 1, "IDs of 7 octets: not in 8..20" },
+		{ 0, 3, 4, 1, 1, "IDs of 1 octets: not in 8..20" },
+		{ 0, 3, 4, 21, 1, "IDs of 21 octets: not in 8..20" },
+		{ 0, 3, 4, 255, 1, "IDs of 255 octets: not in 8..20" },
+		{ 0, 15, 4, 19, 1, "IDs of 19 octets: not in 20..20" },
+		{ 0, 3, 4, 8, 3, "a host has 3 octets" },
+		{ 0, 3, 4, 8, 4, "a host has 4 octets" },
+		{ 0, 3, 4, 8, 255, "a host has 255 octets" },
+		{ 0, 1, 4, 8, 1, "a host has 1 octets" },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct cs_msg_config *config = &say_add()->config;
+
+		config->id = cases[i].id;
+		config->host_len = cases[i].host;
+		config->format.server_id_len = cases[i].server_id;
+		config->format.nonce_len = cases[i].nonce;
+		config->format.cid_len = cases[i].cid;
+		refused(-EINVAL, cases[i].reason);
+	}
+}
+
+Undisturbed(a_configuration_whose_hosts_cannot_be_is_not_added)
+{
+	static const struct {
+		__u8 hosts, host_len;
+		const char *reason;
+	} cases[] = {
+		{ CS_MAX_MSG_HOSTS + 1, 1, "CONFIG has 33 hosts of 1 octets" },
+		{ 255, 2, "CONFIG has 255 hosts of 2 octets" },
+		{ 1, 0, "CONFIG has 1 hosts of 0 octets" },
+		{ 255, 0, "CONFIG has 255 hosts of 0 octets" },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct cs_msg_config *config = &say_add()->config;
+
+		config->hosts = cases[i].hosts;
+		config->host_len = cases[i].host_len;
+		refused(-EPROTO, cases[i].reason);
+	}
+	say_add()->config.other_host[1][0] = 1;
+	refused(-EINVAL, "one of the other hosts is this host");
+}
+
+Undisturbed(a_configuration_that_the_service_cannot_have_is_not_added)
+{
+	strcpy(say_add()->config.service, "lb");
+	refused(-EEXIST, "has a configuration 0: it never changes");
+	strcpy(say_add()->config.service, "key");
+	refused(-EINVAL, "has worker_key");
+	/* The bystanders are registered. */
+	strcpy(say_add()->config.service, "told");
+	refused(-EINVAL, "its first QUIC-LB configuration cannot come while workers are");
+}
+
+Undisturbed(a_config_with_a_descriptor_is_refused)
+{
+	struct step *step = say_add();
+
+	step->fd[step->fds++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	refused(-EPROTO, "descriptors came with a message that has none");
 }

@@ -130,7 +130,7 @@ struct lie {
 	int longer;
 	__u32 magic, version, type, bytes; /* XOR of the head's */
 	__u32 worker, usage, provisional;  /* instead, if not 0 */
-	__u8 cid_len;
+	__u8 cid_len, follow;
 	bool by_message;
 	enum map_kind table, lines;
 	int more_fds;
@@ -147,7 +147,8 @@ static void answer_register(int fd, const struct lie *lie)
 			  .provisional = lie->provisional ? lie->provisional : 4,
 			  .cid_len = lie->cid_len ? lie->cid_len : 8,
 			  .state = CS_WORKER_ACTIVE,
-			  .shared = !lie->by_message },
+			  .shared = !lie->by_message,
+			  .follow = lie->follow },
 	};
 	int fds[16], table = make_map(lie->table, sizeof(struct cs_bucket), 16), count = 0;
 	int lines = make_map(lie->lines, sizeof(struct cs_usage), CS_MAX_SERVICE_WORKERS);
@@ -221,6 +222,8 @@ Test(false_daemon, no_answer_to_register_crashes_a_worker)
 		{ .name = "usage line", .err = EPROTO, .usage = 0xffffffff },
 		{ .name = "cid length", .err = EPROTO, .cid_len = 21 },
 		{ .name = "cid length", .err = EPROTO, .cid_len = 255 },
+		{ .name = "three that follow", .err = EPROTO, .follow = 3 },
+		{ .name = "255 that follow", .err = EPROTO, .follow = 255 },
 		{ .name = "no descriptors", .err = EPROTO, .table = NOTHING, .lines = NOTHING },
 		{ .name = "one descriptor", .err = EPROTO, .lines = NOTHING },
 		{ .name = "by message, with descriptors", .err = EPROTO, .by_message = true },
@@ -725,6 +728,462 @@ Test(false_daemon, what_nobody_asked_for_ends_the_connection_and_not_the_worker)
 
 	answer_register(fd, &honest);
 	check(!control_send(fd, "surprise", 8, &listening, 1), "send");
+	result = spawn_result(pid);
+	check(!result, "ended with %d", result);
+	close(fd);
+}
+
+/* ---- formats and nonces -------------------------------------------------------------------- */
+
+#define COUNTED                                                                                    \
+	{                                                                                          \
+		.used = 1, .server_id_len = 3, .nonce_len = 4, .cid_len = 8                        \
+	}
+#define DRAWN                                                                                      \
+	{                                                                                          \
+		.used = 1, .server_id_len = 3, .nonce_len = 8, .cid_len = 12                       \
+	}
+#define FIRST 0x00fffffe
+#define BLOCK 65536
+
+static const __u8 own_id[16] = { 1, 2, 3 };
+
+/* As far as a counted nonce is long. */
+static __u32 nonce_of(const __u8 cid[8])
+{
+	return (__u32)cid[4] << 24 | cid[5] << 16 | cid[6] << 8 | cid[7];
+}
+
+/* Every length into a room that is as long: ends with 0, or 205 to 207. */
+static int generate_all(struct cidsteer *handle)
+{
+	__u8 room[CS_MAX_CID + 16];
+
+	for (size_t len = 0; len <= CS_MAX_CID + 1; len++) {
+		int err;
+
+		memset(room, 0xa5, sizeof(room));
+		err = cidsteer_generate(handle, room, len);
+		for (size_t i = len; i < sizeof(room); i++) {
+			if (room[i] != 0xa5)
+				return 205;
+		}
+		if (err && err != -EINVAL && err != -EAGAIN && err != -ENOSPC)
+			return 206;
+		if (!err && cidsteer_issue(handle, room, len) == -EINVAL &&
+		    len == cidsteer_cid_length(handle))
+			return 207;
+	}
+	return 0;
+}
+
+/* Ends with the errno of open, or 200 to 207: what must hold afterwards does not. */
+static int open_and_generate(void *arg)
+{
+	int socket = udp_bind("127.0.0.1:4433"), before = open_descriptors(), err, result = 0;
+	struct cidsteer_options options = CIDSTEER_OPTIONS_INIT;
+	struct cidsteer *handle;
+	char line[256] = "";
+
+	(void)arg;
+	alarm(10);
+	options.control = CONTROL;
+	options.timeout_ms = 300;
+	options.error = line;
+	options.error_size = sizeof(line);
+	err = cidsteer_open(&handle, "h3", &socket, 1, &options);
+	if (err && !*line)
+		return 201;
+	if (!err) {
+		result = generate_all(handle);
+		cidsteer_dispatch(handle);
+		result = result ? result : generate_all(handle);
+		cidsteer_close(handle);
+	}
+	return open_descriptors() != before ? 200 : result ? result : -err;
+}
+
+static void tell_formats(int fd, struct cs_msg_formats formats, int longer)
+{
+	struct {
+		struct cs_msg_formats formats;
+		__u8 more[64];
+	} message = { .formats = formats };
+
+	message_head(&message.formats.head, CS_MSG_FORMATS, sizeof(formats) + longer);
+	check(!control_send(fd, &message, sizeof(formats) + longer, NULL, 0), "send");
+}
+
+static void tell_leased(int fd, struct cs_msg_leased leased, int longer)
+{
+	struct {
+		struct cs_msg_leased leased;
+		__u8 more[64];
+	} message = { .leased = leased };
+
+	message_head(&message.leased.head, CS_MSG_LEASED, sizeof(leased) + longer);
+	message.leased.head.serial = leased.head.serial;
+	check(!control_send(fd, &message, sizeof(leased) + longer, NULL, 0), "send");
+}
+
+static int register_with(__u8 follow)
+{
+	const struct lie honest = { .table = GOOD, .follow = follow };
+	int fd = accept_register();
+
+	answer_register(fd, &honest);
+	return fd;
+}
+
+Test(false_daemon, what_should_follow_and_does_not_ends_open_at_its_time)
+{
+	for (__u8 follow = 1; follow <= 2; follow++) {
+		for (int formats = 0; formats < follow; formats++) {
+			pid_t pid = spawn_as(0, open_and_generate, NULL);
+			int fd = register_with(follow), result;
+
+			if (formats)
+				tell_formats(fd, (struct cs_msg_formats){}, 0);
+			result = spawn_result(pid);
+			check(result == ETIMEDOUT, "%u, silence: %d", follow, result);
+			close(fd);
+			pid = spawn_as(0, open_and_generate, NULL);
+			fd = register_with(follow);
+			if (formats)
+				tell_formats(fd, (struct cs_msg_formats){}, 0);
+			close(fd);
+			result = spawn_result(pid);
+			check(result == ECONNREFUSED, "%u, hang-up: %d", follow, result);
+		}
+	}
+}
+
+Test(false_daemon, formats_do_not_stand_for_an_answer_to_register)
+{
+	pid_t pid = spawn_as(0, open_and_generate, NULL);
+	int fd = accept_register(), result;
+
+	tell_formats(fd, (struct cs_msg_formats){}, 0);
+	result = spawn_result(pid);
+	check(result == EPROTO, "%d", result);
+	close(fd);
+}
+
+static const struct false_formats {
+	const char *name;
+	struct cs_msg_formats formats;
+	int longer;
+	bool good;
+} false_formats[] = {
+	{ .name = "none", .formats = {}, .good = true },
+	{ .name = "a good one", .formats = { .active = 1, .lb = { COUNTED } }, .good = true },
+	{ .name = "two", .formats = { .active = 7, .lb = { COUNTED, [6] = DRAWN } }, .good = true },
+	{ .name = "padding",
+	  .formats = { .active = 1,
+		       .pad = { 1, 2, 3, 4, 5 },
+		       .lb = { { 1, 3, 4, 8, 0, { 9, 9, 9 }, {} } } },
+	  .good = true },
+	{ .name = "one that is not used",
+	  .formats = { .active = 1, .lb = { COUNTED, { 0, 255, 255, 255, 255, {}, {} } } },
+	  .good = true },
+	{ .name = "a long one",
+	  .formats = { .active = 1, .lb = { { 1, 15, 4, 20, 1, {}, {} } } },
+	  .good = true },
+	{ .name = "one that tells its length",
+	  .formats = { .active = 1, .lb = { { 1, 1, 4, 0, 2, {}, {} } } },
+	  .good = true },
+	{ .name = "a key at the end", .formats = { .key_at = 6, .key_len = 2 }, .good = true },
+	{ .name = "a key that is all of it", .formats = { .key_len = 8 }, .good = true },
+	{ .name = "a place without a key", .formats = { .key_at = 255 }, .good = true },
+	{ .name = "short", .formats = {}, .longer = -1 },
+	{ .name = "long", .formats = {}, .longer = 1 },
+	{ .name = "only a head", .formats = {}, .longer = -192 },
+	{ .name = "active, none is used", .formats = { .active = 1 } },
+	{ .name = "active, another is used", .formats = { .active = 2, .lb = { COUNTED } } },
+	{ .name = "active 8", .formats = { .active = 8, .lb = { COUNTED } } },
+	{ .name = "active 255", .formats = { .active = 255, .lb = { COUNTED } } },
+	{ .name = "no server ID", .formats = { .lb = { { 1, 0, 4, 8, 0, {}, {} } } } },
+	{ .name = "server ID 16", .formats = { .lb = { { 1, 16, 4, 0, 0, {}, {} } } } },
+	{ .name = "nonce 0", .formats = { .lb = { { 1, 3, 0, 8, 0, {}, {} } } } },
+	{ .name = "nonce 3", .formats = { .lb = { { 1, 3, 3, 8, 0, {}, {} } } } },
+	{ .name = "nonce 255", .formats = { .lb = { { 1, 3, 255, 8, 0, {}, {} } } } },
+	{ .name = "255 and 255", .formats = { .lb = { { 1, 255, 255, 255, 0, {}, {} } } } },
+	{ .name = "20 octets", .formats = { .lb = { { 1, 4, 16, 0, 0, {}, {} } } } },
+	{ .name = "an ID of 7", .formats = { .lb = { { 1, 3, 4, 7, 0, {}, {} } } } },
+	{ .name = "an ID of 1", .formats = { .lb = { { 1, 3, 4, 1, 0, {}, {} } } } },
+	{ .name = "an ID of 21", .formats = { .lb = { { 1, 3, 4, 21, 0, {}, {} } } } },
+	{ .name = "an ID of 255", .formats = { .lb = { { 1, 3, 4, 255, 0, {}, {} } } } },
+	{ .name = "the last one",
+	  .formats = { .active = 1, .lb = { COUNTED, [6] = { 1, 3, 4, 7, 0, {}, {} } } } },
+	{ .name = "a key of 17", .formats = { .key_len = 17 } },
+	{ .name = "a key of 255", .formats = { .key_len = 255 } },
+	{ .name = "a key behind the longest ID", .formats = { .key_at = 19, .key_len = 2 } },
+	{ .name = "a key behind this service's", .formats = { .key_at = 7, .key_len = 2 } },
+	{ .name = "a key of 16 behind it", .formats = { .key_at = 4, .key_len = 16 } },
+	{ .name = "a key at 255", .formats = { .key_at = 255, .key_len = 255 } },
+	{ .name = "a key at 255", .formats = { .key_at = 255, .key_len = 2 } },
+	{ .name = "a third octet of two", .formats = { .key_len = 2, .worker_key = { 1, 2, 3 } } },
+	{ .name = "a sixteenth of eight", .formats = { .key_len = 8, .worker_key = { [15] = 1 } } },
+	{ .name = "a key beside a configuration",
+	  .formats = { .active = 1, .key_len = 2, .lb = { COUNTED } } },
+};
+
+Test(false_daemon, no_formats_crash_a_worker)
+{
+	for (size_t i = 0; i < COUNT(false_formats); i++) {
+		const struct false_formats *told = &false_formats[i];
+		pid_t pid = spawn_as(0, open_and_generate, NULL);
+		int fd = register_with(1), result;
+
+		tell_formats(fd, told->formats, told->longer);
+		result = spawn_result(pid);
+		check(result == (told->good ? 0 : EPROTO), "%s: %d", told->name, result);
+		close(fd);
+	}
+}
+
+static const struct false_lease {
+	const char *name;
+	struct cs_msg_leased leased;
+	int longer;
+	bool drawn, good;
+} false_leases[] = {
+	{ .name = "a block", .leased = { .server_id = { 1, 2, 3 }, .count = BLOCK }, .good = true },
+	{ .name = "padding",
+	  .leased = { .server_id = { 1 }, .pad = { 1, 2, 3 }, .count = 2 },
+	  .good = true },
+	{ .name = "all",
+	  .leased = { .server_id = { 1, 2, 3 }, .first = 5, .count = 1ULL << 32 },
+	  .good = true },
+	{ .name = "around the end",
+	  .leased = { .first = (1ULL << 32) - 1, .count = 2 },
+	  .good = true },
+	{ .name = "one", .leased = { .server_id = { 255, 255, 255 }, .count = 1 }, .good = true },
+	{ .name = "drawn", .leased = { .count = CS_NONCES_RANDOM }, .drawn = true, .good = true },
+	{ .name = "no server ID", .leased = { .result = -ENOSPC }, .good = true },
+	{ .name = "no configuration", .leased = { .result = -ENOENT, .config = 6 }, .good = true },
+	{ .name = "an errno", .leased = { .result = -4095 }, .good = true },
+	{ .name = "of one that is retired",
+	  .leased = { .config = 6, .first = ~0ULL, .server_id = { [15] = 1 } },
+	  .good = true },
+	{ .name = "an answer to nothing",
+	  .leased = { .head.serial = ~0u, .count = 9 },
+	  .good = true },
+	{ .name = "short", .leased = { .count = BLOCK }, .longer = -1 },
+	{ .name = "long", .leased = { .count = BLOCK }, .longer = 1 },
+	{ .name = "configuration 7", .leased = { .config = 7, .count = BLOCK } },
+	{ .name = "configuration 255", .leased = { .config = 255, .result = -ENOENT } },
+	{ .name = "a result", .leased = { .result = 1, .count = BLOCK } },
+	{ .name = "a large result", .leased = { .result = INT32_MAX, .count = BLOCK } },
+	{ .name = "no errno", .leased = { .result = -4096 } },
+	{ .name = "no errno", .leased = { .result = INT32_MIN } },
+	{ .name = "no nonces", .leased = { .server_id = { 1 } } },
+	{ .name = "no nonces", .leased = { .server_id = { 1 } }, .drawn = true },
+	{ .name = "drawn ones of 4 octets", .leased = { .count = CS_NONCES_RANDOM } },
+	{ .name = "counted ones of 8 octets", .leased = { .count = BLOCK }, .drawn = true },
+	{ .name = "more than there are", .leased = { .count = (1ULL << 32) + 1 } },
+	{ .name = "2^64 - 2", .leased = { .count = CS_NONCES_RANDOM - 1 } },
+	{ .name = "2^63 behind 2^63", .leased = { .first = 1ULL << 63, .count = 1ULL << 63 } },
+	{ .name = "from behind the last on", .leased = { .first = 1ULL << 32, .count = 1 } },
+	{ .name = "around 2^64", .leased = { .first = ~0ULL, .count = 2 } },
+	{ .name = "a fourth octet", .leased = { .server_id = { 1, 2, 3, 4 }, .count = BLOCK } },
+	{ .name = "a sixteenth octet", .leased = { .server_id = { [15] = 1 }, .count = BLOCK } },
+	{ .name = "a fourth octet",
+	  .leased = { .server_id = { [3] = 1 }, .count = CS_NONCES_RANDOM },
+	  .drawn = true },
+};
+
+static const struct cs_msg_formats counted = { .active = 1, .lb = { COUNTED } };
+static const struct cs_msg_formats drawn = { .active = 1, .lb = { DRAWN } };
+
+Test(false_daemon, no_nonces_crash_a_worker)
+{
+	for (size_t i = 0; i < COUNT(false_leases); i++) {
+		const struct false_lease *told = &false_leases[i];
+		pid_t pid = spawn_as(0, open_and_generate, NULL);
+		int fd = register_with(2), result;
+
+		tell_formats(fd, told->drawn ? drawn : counted, 0);
+		tell_leased(fd, told->leased, told->longer);
+		result = spawn_result(pid);
+		check(result == (told->good ? 0 : EPROTO), "%s: %d", told->name, result);
+		close(fd);
+	}
+}
+
+/* What comes when nobody asked; @good: it is taken. */
+static int hear_of_ids(void *arg)
+{
+	const bool *good = arg;
+	struct pollfd ready = { .events = POLLIN };
+	struct cidsteer *handle;
+	__u8 cid[2][8];
+	int before = open_descriptors();
+
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	if (cidsteer_generate(handle, cid[0], 8) || cidsteer_issue(handle, cid[0], 8))
+		return 1;
+	ready.fd = cidsteer_fd(handle);
+	if (poll(&ready, 1, 2000) != 1)
+		return 2;
+	if (cidsteer_dispatch(handle) != (*good ? 0 : -ENOTCONN))
+		return 3;
+	/* What was made stays its own, and the nonces go on. */
+	if (cidsteer_issue(handle, cid[0], 8) || cidsteer_report_stray(handle, cid[0], 8) ||
+	    cidsteer_retire(handle, cid[0], 8))
+		return 4;
+	if (cidsteer_generate(handle, cid[1], 8) || cidsteer_issue(handle, cid[1], 8))
+		return 5;
+	if (nonce_of(cid[0]) != FIRST || nonce_of(cid[1]) != FIRST + 1)
+		return 6;
+	cidsteer_close(handle);
+	return open_descriptors() != before + 1 ? 203 : 0;
+}
+
+static int register_with_ids(void)
+{
+	struct cs_msg_leased leased = { .first = FIRST, .count = BLOCK };
+	int fd = register_with(2);
+
+	memcpy(leased.server_id, own_id, sizeof(own_id));
+	tell_formats(fd, counted, 0);
+	tell_leased(fd, leased, 0);
+	return fd;
+}
+
+Test(false_daemon, false_nonces_end_the_connection_and_no_id)
+{
+	for (size_t i = 0; i < COUNT(false_leases); i++) {
+		const struct false_lease *told = &false_leases[i];
+		bool good = told->good;
+		int fd, result;
+		pid_t pid;
+
+		if (told->drawn)
+			continue;
+		pid = spawn_as(0, hear_of_ids, &good);
+		fd = register_with_ids();
+		tell_leased(fd, told->leased, told->longer);
+		result = spawn_result(pid);
+		check(!result, "%s: ended with %d", told->name, result);
+		close(fd);
+	}
+}
+
+Test(false_daemon, false_formats_end_the_connection_and_no_id)
+{
+	bool good = false;
+
+	for (size_t i = 0; i < COUNT(false_formats); i++) {
+		const struct false_formats *told = &false_formats[i];
+		int fd, result;
+		pid_t pid;
+
+		if (told->good)
+			continue;
+		pid = spawn_as(0, hear_of_ids, &good);
+		fd = register_with_ids();
+		tell_formats(fd, told->formats, told->longer);
+		result = spawn_result(pid);
+		check(!result, "%s: ended with %d", told->name, result);
+		close(fd);
+	}
+}
+
+/* All of them, and what is given while there are some: none twice. */
+static int use_all(void *arg)
+{
+	struct cidsteer *handle;
+	__u8 cid[8];
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	for (__u32 i = 0; i < 5; i++) {
+		/* The second block may be on its way: until then IDs are for the table. */
+		if (!eventually((cidsteer_dispatch(handle),
+				 !cidsteer_generate(handle, cid, 8) && cid[0] < 0xe0)) ||
+		    cid[1] != (i < 3 ? 1 : 2))
+			return 1;
+		if (nonce_of(cid) != (i < 3 ? i - 2 : 7 + i - 3))
+			return 2;
+		if (cidsteer_issue(handle, cid, 8))
+			return 3;
+	}
+	/* One that the table is to know. */
+	if (cidsteer_generate(handle, cid, 8) || cid[0] < 0xe0)
+		return 4;
+	return 0;
+}
+
+Test(false_daemon, nonces_begin_anew_behind_the_last_and_are_used_once)
+{
+	const struct cs_msg_leased first = { .server_id = { 1 },
+					     .first = (1ULL << 32) - 2,
+					     .count = 3 };
+	const struct cs_msg_leased next = { .server_id = { 2 }, .first = 7, .count = 2 };
+	pid_t pid = spawn_as(0, use_all, NULL);
+	int fd = register_with(2), result;
+
+	tell_formats(fd, counted, 0);
+	tell_leased(fd, first, 0);
+	tell_leased(fd, next, 0);
+	result = spawn_result(pid);
+	check(!result, "ended with %d", result);
+	close(fd);
+}
+
+/* Until it is told that it is new. */
+static int come_back(void *arg)
+{
+	struct cidsteer *handle;
+	struct pollfd ready = { .events = POLLIN };
+	__u8 cid[8];
+	int err;
+
+	(void)arg;
+	alarm(10);
+	if (open_by_message(&handle))
+		return 204;
+	if (cidsteer_generate(handle, cid, 8) || cid[0] >= 0xe0)
+		return 1;
+	ready.fd = cidsteer_fd(handle);
+	do {
+		if (poll(&ready, 1, 2000) != 1)
+			return 2;
+		err = cidsteer_dispatch(handle);
+	} while (!err || err == -ENOTCONN);
+	if (err != CIDSTEER_REISSUE)
+		return 3;
+	return cidsteer_generate(handle, cid, 8) || cid[0] < 0xe0 ? 4 : 0;
+}
+
+Test(false_daemon, formats_of_an_earlier_daemon_are_forgotten)
+{
+	pid_t pid = spawn_as(0, come_back, NULL);
+	int fd = register_with_ids(), result;
+
+	close(fd);
+	fd = register_with(0);
+	result = spawn_result(pid);
+	check(!result, "ended with %d", result);
+	close(fd);
+}
+
+/* The configuration that is claimed goes, and comes again: what was asked is not answered. */
+Test(false_daemon, a_claim_that_is_void_holds_nobody_up)
+{
+	const struct cs_msg_formats other = { .active = 0, .lb = { { 1, 2, 5, 8, 0, {}, {} } } };
+	pid_t pid = spawn_as(0, come_back, NULL);
+	int fd = register_with_ids(), result;
+
+	close(fd);
+	fd = register_with(1);
+	tell_formats(fd, counted, 0);
+	tell_formats(fd, other, 0);
 	result = spawn_result(pid);
 	check(!result, "ended with %d", result);
 	close(fd);

@@ -76,7 +76,7 @@ void plane_make(struct plane *plane, const char *configuration)
 	check(!config_read(CONFIG, &config, &error), "%s", error.line);
 	check(!plane_start(plane, PINS, config, &adopted, &upgraded, &error), "%s", error.line);
 	check(!adopted, "there were pins");
-	free(config);
+	config_free(config);
 }
 
 void plane_look(struct plane *plane)

@@ -323,3 +323,174 @@ Test(server, packets_of_another_host_s_servers_are_dropped_where_unknown_ones_ar
 	set_policies(H3, CS_POLICY_PASS, 0, CS_POLICY_QUIC, 0);
 	check_cid(SHORT, cid, sizeof(cid), CS_C_elsewhere, 0, 1);
 }
+
+/* ---- hosts: server IDs that are known by their first octets -----------------------------------
+ */
+
+static struct cs_server_key host_of(__u8 config, const __u8 *id, __u32 len)
+{
+	struct cs_server_key key = key_of(config, id, len);
+
+	key.host = 1;
+	return key;
+}
+
+static void encode(const struct cs_lb *lb, const __u8 *id, __u8 *cid, __u8 len)
+{
+	static const __u8 nonce[CS_LB_MAX_LEN] = { 9, 9, 9, 9 };
+
+	check(!cs_lb_encode(lb, id, nonce, 0, cid, len), "encode");
+}
+
+/* All kinds of packets, at cs_xdp too. */
+static void check_kinds(const __u8 *cid, __u8 len, __u32 reason, __u8 config)
+{
+	bool is_unknown = reason == CS_C_unknown_cid;
+
+	check_cid(SHORT, cid, len, reason, 0, config);
+	check_cid(HANDSHAKE, cid, len, reason, 0, config);
+	check_cid(INITIAL, cid, len, is_unknown ? CS_C_by_ring : reason, 0, config);
+}
+
+/* The host's octets are asked for, each of them, and no other. */
+static void check_octets(const struct cs_lb *lb, __u8 *id, __u8 len)
+{
+	__u8 cid[CS_MAX_CID];
+
+	for (int i = 0; i < lb->server_id_len; i++) {
+		bool is_host = i < lb->host_len;
+
+		for (int bit = 0; bit < 8; bit += 7) {
+			id[i] ^= 1 << bit;
+			encode(lb, id, cid, len);
+			check_verdict(SHORT, cid, len, is_host ? CS_C_unknown_cid : CS_C_elsewhere,
+				      0, is_host ? 0 : 1 + lb->id);
+			id[i] ^= 1 << bit;
+		}
+	}
+	for (int i = lb->host_len; i < lb->server_id_len; i++)
+		id[i] = 0;
+	encode(lb, id, cid, len);
+	check_verdict(SHORT, cid, len, CS_C_elsewhere, 0, 1 + lb->id);
+}
+
+/* The whole ID goes before what its host says. */
+static void check_whole(const struct cs_lb *lb, const __u8 *id, const __u8 *cid, __u8 len)
+{
+	struct cs_server_key whole = key_of(lb->id, id, lb->server_id_len);
+
+	set_server(&whole, ACTIVE, 0);
+	check_cid(SHORT, cid, len, CS_C_by_server_id, ACTIVE, 1 + lb->id);
+	check_cid(INITIAL, cid, len, CS_C_opens_by_server_id, ACTIVE, 1 + lb->id);
+	set_server(&whole, 0, 0);
+	check_verdict(SHORT, cid, len, CS_C_dead_worker, 0, 1 + lb->id);
+	set_server(&whole, 0, CS_SERVER_ELSEWHERE);
+	check_verdict(SHORT, cid, len, CS_C_elsewhere, 0, 1 + lb->id);
+	clear_server(&whole);
+}
+
+/* Entries that are nearly the host's. */
+static void check_near(const struct cs_lb *lb, const __u8 *id, const __u8 *cid, __u8 len)
+{
+	struct cs_server_key near[] = {
+		host_of(lb->id, id, lb->host_len - 1),
+		host_of(lb->id, id, lb->host_len + 1),
+		host_of(lb->id, id, lb->server_id_len),
+		host_of((lb->id + 1) % CS_LB_CONFIGS, id, lb->host_len),
+		host_of(CS_BY_EXTRACTOR, id, lb->host_len),
+		host_of(lb->id, id, lb->host_len),
+		key_of(lb->id, id, lb->host_len),
+	};
+
+	near[5].service++;
+	for (size_t i = 0; i < COUNT(near); i++) {
+		set_server(&near[i], 0, CS_SERVER_ELSEWHERE);
+		check_verdict(SHORT, cid, len, CS_C_unknown_cid, 0, 0);
+		clear_server(&near[i]);
+	}
+}
+
+static void check_host(__u64 *seed, __u32 host_len, __u32 id_len, bool has_key)
+{
+	__u8 id[CS_LB_MAX_SERVER_ID], key[16], cid[CS_MAX_CID], len = 1 + id_len + CS_LB_MIN_NONCE;
+	struct cs_server_key host;
+	struct cs_lb lb;
+
+	random_fill(seed, id, sizeof(id));
+	random_fill(seed, key, sizeof(key));
+	for (__u32 i = 0; i < id_len; i++)
+		id[i] |= 1; /* no zeros, which are behind the octets of a key */
+	cs_lb_init(&lb, random_below(seed, CS_LB_CONFIGS), id_len, CS_LB_MIN_NONCE, 1,
+		   has_key ? key : NULL);
+	lb.host_len = host_len;
+	set_config(&lb, 0);
+	encode(&lb, id, cid, len);
+	host = host_of(lb.id, id, host_len);
+	check_kinds(cid, len, CS_C_unknown_cid, 0);
+	check_near(&lb, id, cid, len);
+	set_server(&host, 0, CS_SERVER_ELSEWHERE);
+	check_kinds(cid, len, CS_C_elsewhere, 1 + lb.id);
+	check_whole(&lb, id, cid, len);
+	check_octets(&lb, id, len);
+	set_server(&host, 0, 0); /* this host's own */
+	check_kinds(cid, len, CS_C_unknown_cid, 0);
+	encode(&lb, id, cid, len); /* with zeros behind the host's octets */
+	check_kinds(cid, len, CS_C_unknown_cid, 0);
+	check_whole(&lb, id, cid, len);
+	clear_server(&host);
+}
+
+Test(server, an_id_that_is_nobody_s_here_is_its_host_s_for_every_number_of_octets)
+{
+	__u64 seed = 11;
+
+	for (__u32 host_len = 1; host_len < CS_LB_MAX_SERVER_ID; host_len++) {
+		for (__u32 id_len = host_len + 1; id_len <= CS_LB_MAX_SERVER_ID; id_len++)
+			check_host(&seed, host_len, id_len, id_len % 2);
+	}
+}
+
+Test(server, where_no_octets_say_which_host_entries_of_hosts_say_nothing)
+{
+	static const __u8 no_len[7], cid[8] = { 0x07, 1, 2, 3, 9, 9, 9, 9 };
+	struct cs_lb lb;
+
+	cs_lb_init(&lb, 0, 3, 4, 1, NULL);
+	set_config(&lb, 0);
+	for (__u32 len = 0; len <= 3; len++) {
+		struct cs_server_key host = host_of(0, cid + 1, len);
+
+		set_server(&host, 0, CS_SERVER_ELSEWHERE);
+	}
+	check_kinds(cid, sizeof(cid), CS_C_unknown_cid, 0);
+	set_configs(0, no_len, 1, 3);
+	for (__u32 len = 0; len <= 3; len++) {
+		struct cs_server_key host = host_of(CS_BY_EXTRACTOR, cid + 1, len);
+
+		set_server(&host, 0, CS_SERVER_ELSEWHERE);
+	}
+	check_kinds(cid, sizeof(cid), CS_C_unknown_cid, 0);
+}
+
+/* What opens a connection is this host's to take; what is in the table was issued here. */
+Test(server, an_id_of_a_host_is_treated_as_one_that_is_known_whole)
+{
+	__u8 cid[8] = { 0x07, 1, 2, 3, 9, 9, 9, 9 };
+	struct cs_server_key host = host_of(0, cid + 1, 2);
+	struct frame frame;
+	struct cs_lb lb;
+
+	cs_lb_init(&lb, 0, 3, 4, 1, NULL);
+	lb.host_len = 2;
+	set_config(&lb, 0);
+	set_server(&host, 0, CS_SERVER_ELSEWHERE);
+	set_policies(H3, CS_POLICY_DROP, 0, CS_POLICY_QUIC, 0);
+	set_lease(true);
+	make_frame(&frame, SHORT, cid, sizeof(cid));
+	check(run_xdp(&plane, frame.byte, frame.len, "short header"), "passes");
+	make_frame(&frame, INITIAL, cid, sizeof(cid));
+	check(!run_xdp(&plane, frame.byte, frame.len, "Initial"), "an Initial is dropped");
+	add_route(H3, cid, sizeof(cid), DRAINING);
+	check_cid(SHORT, cid, sizeof(cid), CS_C_by_table, DRAINING, 1);
+	check_cid(INITIAL, cid, sizeof(cid), CS_C_by_table, DRAINING, 0);
+}

@@ -21,7 +21,11 @@ static const char configuration[] =
 	"max_cids = 64 }\n"
 	"service \"told\" { listen = {\"127.0.0.1:4435\"} user = \"nobody\" shared_table = no "
 	"max_cids = 64 }\n"
-	"service \"solo\" { listen = {\"[::]:4436\"} user = \"nobody\" max_cids = 64 }\n";
+	"service \"solo\" { listen = {\"[::]:4436\"} user = \"nobody\" max_cids = 64 }\n"
+	"service \"lb\" { listen = {\"127.0.0.1:4437\"} user = \"nobody\" max_cids = 64\n"
+	"quic_lb \"0\" { server_id_length = 3 nonce_length = 4 active = yes } }\n"
+	"service \"key\" { listen = {\"127.0.0.1:4438\"} user = \"nobody\" max_cids = 64\n"
+	"worker_key { offset = 3 length = 2 from = \"worker\" } }\n";
 
 /* The workers that must not notice: 0 and 1 of h3, 2 and 3 of told. */
 #define BYSTANDERS 4
@@ -46,6 +50,8 @@ static struct talk {
 			struct cs_msg_register registers;
 			struct cs_msg_write write;
 			struct cs_msg_xsks xsks;
+			struct cs_msg_lease lease;
+			struct cs_msg_config config;
 			__u8 bytes[4096];
 		};
 		size_t size;
@@ -60,6 +66,7 @@ static struct talk {
 			struct cs_msg_registered registered;
 			struct cs_msg_written written;
 			struct cs_msg_done done;
+			struct cs_msg_leased leased;
 			__u8 bytes[1024];
 		};
 		int received; /* bytes, 0 for the end, or a negative errno */

@@ -55,8 +55,7 @@ static int print_attached(const struct args *args, const struct attach_info *inf
 								      CLI_DONE;
 	attach_describe(interface, info, &line);
 	puts(line.line);
-	for (unsigned int i = 0; i < findings.count; i++)
-		printf("note: %s: %s\n", findings.list[i].reason, findings.list[i].action);
+	findings_note(&findings);
 	return CLI_DONE;
 }
 

@@ -8,6 +8,7 @@
 
 #include "cli/attached.h"
 #include "cli/cli.h"
+#include "cli/interfaces.h"
 #include "cli/output.h"
 #include "cli/view.h"
 #include "common/cleanup.h"
@@ -52,6 +53,22 @@ static void say_attached(const char *line, bool failed, void *arg)
 		puts(line);
 }
 
+/* As `cidsteer attach` says it. */
+static void say_notes(const struct args *args, const struct config *config)
+{
+	for (unsigned int s = 0; s < config->count && !args->json; s++) {
+		const struct config_service *service = &config->service[s];
+
+		for (unsigned int i = 0; i < service->interface_count; i++) {
+			struct findings findings = {};
+
+			findings_of_attached(args->dir, service->netns, service->interface[i],
+					     &findings);
+			findings_note(&findings);
+		}
+	}
+}
+
 /*
  * Once: only a daemon follows what changes.  Returns 0 or a negative errno.  What has no room is
  * said, not fatal, but not success either.
@@ -84,7 +101,7 @@ static void say_loaded(unsigned int loaded)
 int cmd_load(const struct args *args)
 {
 	struct plane_progress progress = { .say = say_loaded };
-	_cleanup_free_ struct config *config = NULL;
+	_cleanup_config_ struct config *config = NULL;
 	struct said said = { args, CLI_DONE };
 	struct plane plane = PLANE_INIT;
 	struct error error, unused;
@@ -109,6 +126,7 @@ int cmd_load(const struct args *args)
 	}
 	attach_upgrade(&plane, upgraded, say_attached, &said);
 	attach_configured(&plane, config, say_attached, &said);
+	say_notes(args, config);
 	plane_close(&plane);
 	return said.result;
 }

@@ -187,6 +187,8 @@ static void print_server(const struct explanation *ex)
 	else if (verdict->routed)
 		printf("worker %u, which is %s\n", verdict->routed,
 		       ex->routed_state ? ex->routed_state : "gone");
+	else if (verdict->reason == CS_C_no_worker) /* which does not say whose it is */
+		printf("no worker's\n");
 	else
 		printf("a worker that is gone\n");
 }

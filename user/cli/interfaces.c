@@ -327,3 +327,9 @@ void findings_of_attached(const char *dir, const char *netns, const char *interf
 	say_who_is_blind(status, interface);
 	*findings = status->findings;
 }
+
+void findings_note(const struct findings *findings)
+{
+	for (unsigned int i = 0; i < findings->count; i++)
+		printf("note: %s: %s\n", findings->list[i].reason, findings->list[i].action);
+}

@@ -35,7 +35,8 @@ struct status_service {
 	const struct view_service *view;
 	unsigned int waiting, active, draining, reaping; /* workers */
 	__u64 routes;
-	struct cs_usage usage; /* sum of its live workers; strays, path_changes: and of the gone */
+	__u64 strays;	       /* of its live workers and of the gone */
+	struct cs_usage usage; /* sum of its live workers; path_changes: and of the gone */
 	struct findings findings;
 };
 
@@ -96,6 +97,9 @@ struct status {
 /* Adds a finding; @action is what to do. */
 void findings_add(struct findings *findings, enum word word, const char *action, const char *reason,
 		  ...) __attribute__((format(printf, 4, 5)));
+
+/* Prints each as a line that begins with "note:". */
+void findings_note(const struct findings *findings);
 
 /* A list of their words, reasons and actions. */
 json_t *findings_json(const struct findings *findings);

@@ -12,9 +12,12 @@
  *   WRITE, shared_table = no only   ->
  *                                   <-       WRITTEN, in the order of the WRITEs
  *                                   <-       STATE, unasked: what the worker is now
+ *                                   <-       FORMATS, unasked: how IDs are made
+ *   LEASE                           ->
+ *                                   <-       LEASED, also unasked: a server ID, and nonces
  *   STRAY, for the recorder         ->
  *   operator (root)
- *   COMMAND                         ->
+ *   COMMAND, CONFIG                 ->
  *                                   <-       DONE  or  REFUSED
  *
  * Every length is checked against the type's.  A message that is not understood is answered
@@ -28,7 +31,7 @@
 #include "core/abi.h"
 
 #define CS_PROTOCOL_MAGIC 0x43534354u /* "CSCT" */
-#define CS_PROTOCOL_VERSION 6
+#define CS_PROTOCOL_VERSION 7
 #define CS_CONTROL_PATH "/run/cidsteer/control.sock"
 
 enum {
@@ -44,6 +47,10 @@ enum {
 	CS_MSG_COMMAND,
 	CS_MSG_STRAY,
 	CS_MSG_XSKS,
+	CS_MSG_FORMATS,
+	CS_MSG_LEASE,
+	CS_MSG_LEASED,
+	CS_MSG_CONFIG,
 };
 
 struct cs_msg {
@@ -65,12 +72,14 @@ struct cs_msg_register {
 	char service[CS_NAME_SIZE]; /* NUL-terminated */
 	__u32 token;		    /* by which the server names its generation; 0: none */
 	__u32 sockets;		    /* descriptors that come with it, 1..CS_MAX_SERVICE_LISTENERS */
-	__u32 state; /* CS_WORKER_* that an earlier daemon said; CS_WORKER_NONE: there was none */
-	__u32 flags; /* CS_REGISTER_* */
-	__u32 cpu;   /* that it runs on, and 1; 0: none in particular */
-	__u32 pad;   /* must be zero */
+	__u32 state;   /* CS_WORKER_* that an earlier daemon said; CS_WORKER_NONE: there was none */
+	__u32 flags;   /* CS_REGISTER_* */
+	__u32 cpu;     /* that it runs on, and 1; 0: none in particular */
+	__u32 key_len; /* of @key: by which its IDs are known, in a service that has such a format
+			*/
+	__u8 key[16];
 };
-_Static_assert(sizeof(struct cs_msg_register) == 56, "message layout");
+_Static_assert(sizeof(struct cs_msg_register) == 72, "message layout");
 
 struct cs_msg_registered {
 	struct cs_msg head;
@@ -83,7 +92,8 @@ struct cs_msg_registered {
 	__u8 shared;	   /* with it come two descriptors: table, usage lines */
 	__u8 state;	   /* CS_WORKER_* */
 	__u8 returning;	   /* it is the worker that it was for an earlier daemon, routes and all */
-	__u8 pad[4];	   /* must be zero */
+	__u8 follow; /* messages that come at once: FORMATS, LEASED; 0: there are no formats */
+	__u8 pad[3]; /* must be zero */
 };
 _Static_assert(sizeof(struct cs_msg_registered) == 56, "message layout");
 
@@ -135,6 +145,78 @@ struct cs_msg_xsks {
 	struct cs_xsk xsk[CS_MAX_WORKER_XSKS];
 };
 _Static_assert(sizeof(struct cs_msg_xsks) == 24 + 8 * CS_MAX_WORKER_XSKS, "message layout");
+
+/* A QUIC-LB configuration, as those who make IDs need it. */
+struct cs_format {
+	__u8 used; /* 0: there is none with this id */
+	__u8 server_id_len, nonce_len;
+	__u8 cid_len; /* octets; 0: each tells its length */
+	__u8 has_key;
+	__u8 pad[3]; /* must be zero */
+	__u8 key[16];
+};
+_Static_assert(sizeof(struct cs_format) == 24, "message layout");
+
+/* All formats of the service, each time that one changes. */
+struct cs_msg_formats {
+	struct cs_msg head;
+	__u8 active; /* 1 + the configuration to make IDs with; 0: none, they go to the table */
+	__u8 key_at; /* of somebody else's format, as in struct cs_service */
+	__u8 key_len;
+	__u8 pad[5];	     /* must be zero */
+	__u8 worker_key[16]; /* its octets for this worker */
+	struct cs_format lb[CS_LB_CONFIGS];
+};
+_Static_assert(sizeof(struct cs_msg_formats) == 40 + 24 * CS_LB_CONFIGS, "message layout");
+
+/* A worker wants nonces. */
+struct cs_msg_lease {
+	struct cs_msg head;
+	__u8 config; /* id */
+	__u8 claims; /* an earlier daemon has given it @server_id, and IDs with it are in use */
+	__u8 pad[6]; /* must be zero */
+	__u64 next;  /* with @claims: the first nonce that was not used */
+	__u8 server_id[16];
+};
+_Static_assert(sizeof(struct cs_msg_lease) == 48, "message layout");
+
+struct cs_msg_leased {
+	struct cs_msg head;
+	__s32 result; /* 0; -ENOSPC: no server ID is free; -ENOENT: no such configuration */
+	__u8 config;  /* id */
+	__u8 pad[3];  /* must be zero */
+	__u8 server_id[16];
+	__u64 first; /* nonce, in network order when it is written */
+	__u64 count; /* from @first on; CS_NONCES_RANDOM: the worker draws them */
+};
+_Static_assert(sizeof(struct cs_msg_leased) == 56, "message layout");
+
+#define CS_NONCES_RANDOM (~0ULL)
+#define CS_RANDOM_NONCE 8 /* octets of a nonce from which on they are drawn */
+
+enum {
+	CS_CONFIG_ADD = 1,
+	CS_CONFIG_ACTIVATE,
+	CS_CONFIG_RETIRE,
+};
+
+#define CS_MAX_MSG_HOSTS 32
+
+/* A QUIC-LB configuration comes, is what IDs are made with, or goes. */
+struct cs_msg_config {
+	struct cs_msg head;
+	char service[CS_NAME_SIZE]; /* NUL-terminated */
+	__u8 kind;		    /* CS_CONFIG_* */
+	__u8 id;
+	__u8 host_len;
+	__u8 hosts;  /* of @other_host */
+	__u8 pad[4]; /* must be zero */
+	/* Of CS_CONFIG_ADD; else all of it is zero. */
+	struct cs_format format;
+	__u8 host[16]; /* that this host's server IDs begin with */
+	__u8 other_host[CS_MAX_MSG_HOSTS][16];
+};
+_Static_assert(sizeof(struct cs_msg_config) == 80 + 16 * CS_MAX_MSG_HOSTS, "message layout");
 
 enum {
 	CS_COMMAND_DRAIN = 1, /* a worker */

@@ -13,6 +13,7 @@
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
+#include "daemon/server_ids.h"
 #include "daemon/targets.h"
 
 /* Returns 0, -ESRCH (the process that registered is gone), or why that cannot be told. */
@@ -312,6 +313,8 @@ static void configure_service(struct service *service, const struct config *conf
 		service->drain_seconds = config->service[i].drain_seconds;
 		service->cpu = config->service[i].cpu;
 		service->behind_device = config->service[i].behind_device;
+		service->key = config->service[i].extract.key;
+		service->little_endian = config->service[i].extract.little_endian;
 	}
 }
 
@@ -319,6 +322,8 @@ static void close_service(struct service *service)
 {
 	if (!service->value.used)
 		return; /* all zero: there is room for many, and most are never touched */
+	for (__u32 c = 0; c < CS_CONFIGS; c++)
+		server_ids_close(service, c);
 	unmap_service(service);
 	memset(service, 0, sizeof(*service));
 }
@@ -347,7 +352,7 @@ static int reload_service(struct workers *workers, __u32 id, const struct config
 	}
 	service->value = value;
 	configure_service(service, config);
-	return 0;
+	return server_ids_follow(workers, id);
 }
 
 static int reload_listeners(struct workers *workers)
@@ -405,5 +410,7 @@ int workers_init(struct workers *workers, struct plane *plane, struct loop *loop
 	err = generations_watch(workers);
 	if (!err)
 		err = adopt_all(workers);
+	if (!err)
+		err = server_ids_adopt(workers);
 	return err ? error_set(error, err, "reading the maps: %s", strerror(-err)) : 0;
 }

@@ -33,6 +33,8 @@ union message {
 	struct cs_msg_command command;
 	struct cs_msg_stray stray;
 	struct cs_msg_xsks xsks;
+	struct cs_msg_lease lease;
+	struct cs_msg_config config;
 	char bytes[sizeof(struct cs_msg_write) + 1]; /* one more: too long is noticed */
 };
 

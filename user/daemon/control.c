@@ -27,7 +27,11 @@ static void connection_ready(struct source *source, uint32_t events)
 	if (received < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (received > 0) {
+		bool has_key = request.message.head.type == CS_MSG_CONFIG;
+
 		request_handle(connection, &request);
+		if (has_key)
+			explicit_bzero(&request.message, sizeof(request.message));
 		return;
 	}
 	/* A peer that closes with answers unread ends so, too. */

@@ -112,7 +112,7 @@ static int check(const struct daemon *daemon)
 	}
 	printf("%s: %u service%s, no mistake\n", daemon->config_path, config->count,
 	       config->count == 1 ? "" : "s");
-	free(config);
+	config_free(config);
 	return 0;
 }
 
@@ -163,7 +163,7 @@ static int take_configuration(struct daemon *daemon, const struct config *config
 static int reload(struct control *control, struct error *error)
 {
 	struct daemon *daemon = (void *)((char *)control - offsetof(struct daemon, control));
-	_cleanup_free_ struct config *old = NULL;
+	_cleanup_config_ struct config *old = NULL;
 	struct error unwatched;
 	struct config *config;
 	int err = config_read(daemon->config_path, &config, error);
@@ -171,13 +171,14 @@ static int reload(struct control *control, struct error *error)
 	if (!err) {
 		err = take_configuration(daemon, config, error);
 		if (err)
-			free(config);
+			config_free(config);
 	}
 	if (err) {
 		log_line("the configuration stays as it was: %s", error->line);
 		tell_manager(daemon, ""); /* who may have heard that it was being loaded */
 		return err;
 	}
+	config_forget_keys(config);
 	old = daemon->config;
 	daemon->config = config;
 	if (localities_follow(&daemon->localities, &unwatched))
@@ -268,6 +269,8 @@ static int load(struct daemon *daemon, struct error *error)
 	err = plane_start(&daemon->plane, daemon->dir, daemon->config, &adopted, &daemon->upgraded,
 			  error);
 	daemon->plane.progress = NULL;
+	if (!err)
+		config_forget_keys(daemon->config);
 	daemon->loaded = !err && !adopted;
 	if (!err)
 		log_line("%s %s", adopted ? "adopted what is pinned in" : "loaded, pinned in",
@@ -357,5 +360,6 @@ int main(int argc, char **argv)
 	sd_notify(0, "STOPPING=1");
 	control_close(&daemon.control);
 	plane_close(&daemon.plane);
+	config_free(daemon.config);
 	return 0;
 }

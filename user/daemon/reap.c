@@ -10,6 +10,7 @@
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
+#include "daemon/server_ids.h"
 #include "daemon/targets.h"
 
 /* Buckets that one piece of sweeping looks at: some hundred microseconds. */
@@ -44,6 +45,7 @@ static void settle_usage(struct service *service, __u32 line)
 	sum->retired += gone->issued; /* what it had not retired was swept */
 	sum->refused += gone->refused;
 	sum->strays += gone->strays;
+	sum->decoded_strays += gone->decoded_strays;
 	sum->path_changes += gone->path_changes;
 	return_share(service, line);
 	memset(gone, 0, sizeof(*gone)); /* model: clear */
@@ -81,10 +83,15 @@ static void free_worker(struct worker *worker)
 	const struct cs_worker was = worker->value;
 	struct service *service = &all->service[was.service];
 
+	/* As long as something names it, its id is its own. */
+	if (server_ids_leave(worker)) {
+		begin_sweep(worker);
+		return;
+	}
 	settle_usage(service, was.usage);
 	memset(&worker->value, 0, sizeof(worker->value));
 	if (entry_write(worker)) {
-		worker->value = was; /* as long as it is in cs_workers, its id is its own */
+		worker->value = was;
 		begin_sweep(worker);
 		return;
 	}

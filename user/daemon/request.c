@@ -8,9 +8,11 @@
 #include "cidsteer/cidsteer.h"
 #include "common/cleanup.h"
 #include "daemon/connection.h"
+#include "daemon/formats.h"
 #include "daemon/generations.h"
 #include "daemon/holdings.h"
 #include "daemon/log.h"
+#include "daemon/server_ids.h"
 #include "daemon/xsks.h"
 #include "dataplane/config.h"
 
@@ -51,7 +53,7 @@ static void say_registered(struct connection *connection, __u32 notes, bool retu
 }
 
 static int answer_registered(struct connection *connection, __u32 serial, __u32 notes,
-			     bool returning)
+			     bool returning, bool serves)
 {
 	struct worker *worker = connection->worker;
 	const struct service *service = worker_service(worker);
@@ -66,6 +68,7 @@ static int answer_registered(struct connection *connection, __u32 serial, __u32 
 		.shared = shared,
 		.state = worker->value.state,
 		.returning = returning,
+		.follow = formats_count(worker, serves),
 	};
 
 	if (shared)
@@ -97,8 +100,9 @@ static int check_register(const struct connection *connection, const struct requ
 				 CS_MAX_SERVICE_LISTENERS);
 	if (message->flags & ~CS_REGISTER_SERVES)
 		return error_set(error, -EPROTO, "REGISTER has flags that are none");
-	if (message->pad)
-		return error_set(error, -EPROTO, "REGISTER has padding that is not zero");
+	if (message->key_len > CS_LB_MAX_SERVER_ID)
+		return error_set(error, -EPROTO, "REGISTER has a key of %u octets",
+				 message->key_len);
 	if (message->state > CS_WORKER_DEAD)
 		return error_set(error, -EPROTO, "REGISTER has a state that is none");
 	if (!request->fds)
@@ -119,6 +123,7 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 		.state = message->state,
 		.serves = message->flags & CS_REGISTER_SERVES,
 		.cpu = message->cpu,
+		.key_len = message->key_len,
 		.sockets = request->fd,
 		.count = request->fds,
 	};
@@ -139,6 +144,7 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 		return error_set(error, err, "reading when its process started: %s",
 				 strerror(-err));
 	memcpy(admission.service, message->service, sizeof(admission.service));
+	memcpy(admission.key, message->key, sizeof(admission.key));
 	admission.pidfd = pidfd;
 	connection->worker = workers_admit(connection->control->workers, &admission, notes,
 					   returning, &err, error);
@@ -153,6 +159,7 @@ static int admit(struct connection *connection, struct request *request, __u32 *
 static void handle_register(struct connection *connection, struct request *request)
 {
 	__u32 serial = request->message.head.serial, notes = 0;
+	bool serves = request->message.registers.flags & CS_REGISTER_SERVES;
 	bool returning = false;
 	struct error error;
 	int err = admit(connection, request, &notes, &returning, &error);
@@ -164,7 +171,9 @@ static void handle_register(struct connection *connection, struct request *reque
 		return;
 	}
 	say_registered(connection, notes, returning);
-	err = answer_registered(connection, serial, notes, returning);
+	err = answer_registered(connection, serial, notes, returning, serves);
+	if (!err)
+		err = formats_follow(connection, serves);
 	if (!err)
 		return;
 	if (err != -EPIPE) /* a worker that is gone again */
@@ -281,6 +290,22 @@ static void handle_write(struct connection *connection, const struct request *re
 		connection_close(connection);
 }
 
+/* The worker has counted what the table says; whose a server ID is it does not know. */
+static void take_stray(const struct worker *worker, const __u8 *cid, size_t len)
+{
+	const struct workers *all = worker->all;
+	const struct worker *owner;
+	__u32 id;
+
+	if (server_ids_find(all, worker->value.service, cid, len, &id)) {
+		owner = id < CS_MAX_WORKERS ? all->worker[id] : NULL;
+		if (!owner || owner->dead || owner == worker)
+			return;
+		worker_service(worker)->usage[worker->value.usage].decoded_strays++;
+	}
+	worker_record_stray(worker, cid, len);
+}
+
 static void handle_stray(struct connection *connection, const struct request *request)
 {
 	const struct cs_msg_stray *message = &request->message.stray;
@@ -298,7 +323,7 @@ static void handle_stray(struct connection *connection, const struct request *re
 	if (err)
 		connection_refuse(connection, message->head.serial, err, &error);
 	else if (worker && !worker->dead)
-		worker_record_stray(worker, message->cid, message->len);
+		take_stray(worker, message->cid, message->len);
 }
 
 static int check_xsks(const struct connection *connection, const struct request *request,
@@ -448,13 +473,16 @@ static int do_command(struct connection *connection, const struct request *reque
 
 static void handle_command(struct connection *connection, const struct request *request)
 {
+	bool is_config = request->message.head.type == CS_MSG_CONFIG;
 	struct error error;
-	int err = do_command(connection, request, &error);
+	int err = is_config ? formats_config(connection, request, &error) :
+			      do_command(connection, request, &error);
+	__u32 serial = request->message.head.serial;
 
 	if (err)
-		connection_refuse(connection, request->message.head.serial, err, &error);
+		connection_refuse(connection, serial, err, &error);
 	else
-		answer_done(connection, request->message.head.serial, 0);
+		answer_done(connection, serial, 0);
 }
 
 static int check_head(const struct request *request, struct error *error)
@@ -511,7 +539,11 @@ void request_handle(struct connection *connection, struct request *request)
 		handle_stray(connection, request);
 		return;
 	}
-	if (!err && head->type == CS_MSG_COMMAND) {
+	if (!err && head->type == CS_MSG_LEASE) {
+		formats_lease(connection, request);
+		return;
+	}
+	if (!err && (head->type == CS_MSG_COMMAND || head->type == CS_MSG_CONFIG)) {
 		handle_command(connection, request);
 		return;
 	}

@@ -13,6 +13,7 @@
 #include "daemon/holdings.h"
 #include "daemon/log.h"
 #include "daemon/reap.h"
+#include "daemon/server_ids.h"
 #include "daemon/targets.h"
 
 const struct service *worker_service(const struct worker *worker)
@@ -49,7 +50,7 @@ struct worker *workers_find(struct workers *workers, __u32 id)
 	return worker && !worker->dead ? worker : NULL;
 }
 
-static __u32 find_service(const struct workers *workers, const char *name)
+__u32 workers_service(const struct workers *workers, const char *name)
 {
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
 		if (workers->service[id].value.used &&
@@ -222,6 +223,7 @@ static void undo_worker(struct worker *worker)
 {
 	struct workers *all = worker->all;
 	__u32 service = worker->value.service;
+	int forgotten = server_ids_leave(worker); /* else its id is lost: a server ID names it */
 
 	slots_clear(worker);
 	target_leave(worker);
@@ -236,7 +238,8 @@ static void undo_worker(struct worker *worker)
 	memset(&worker->value, 0, sizeof(worker->value));
 	entry_write(worker);
 	routes_free(&worker->routes);
-	id_give_back(all, worker->id);
+	if (!forgotten)
+		id_give_back(all, worker->id);
 	free(worker);
 }
 
@@ -351,6 +354,8 @@ static int admit_new(struct workers *workers, const struct admission *asked, __u
 	err = sorted->elsewhere ? device_take(worker, asked->sockets[0], error) : 0;
 	target_choose(worker);
 	if (!err)
+		err = server_ids_enter(worker, asked, error);
+	if (!err)
 		err = start_worker(worker, sorted, error);
 	if (err) {
 		workers->service[service].ring_from = ring_from;
@@ -386,7 +391,7 @@ struct worker *workers_admit(struct workers *workers, const struct admission *as
 			     bool *returning, int *err, struct error *error)
 {
 	struct sorted sorted = {};
-	__u32 service = find_service(workers, asked->service);
+	__u32 service = workers_service(workers, asked->service);
 	struct worker *worker = NULL;
 
 	*notes = 0;

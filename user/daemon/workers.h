@@ -61,12 +61,33 @@ struct device {
 	struct way way;
 };
 
+/* What an ID says of who made it: see server_ids.h. */
+struct server_id {
+	struct cs_server_key key;
+	struct cs_server value; /* as in cs_servers */
+	__u64 returned;		/* when, counted over all; 0: it has been nobody's yet */
+};
+
+/* Of one configuration of a service, or of its own format. */
+struct server_ids {
+	struct server_id *id;
+	__u32 room, count;
+	__u32 first; /* number that was tried first, of those that have been nobody's, */
+	__u64 tried; /* and how many were tried */
+	__u8 len, nonce_len;
+	__u8 host_len, host[CS_LB_MAX_SERVER_ID];
+	bool open; /* there is such a configuration */
+};
+
 /* What the daemon keeps of a service: mappings for as long as it runs. */
 struct service {
 	struct cs_service value;
 	__u32 drain_seconds; /* longest time that a worker may drain; 0: for ever */
 	enum config_cpu cpu;
-	bool behind_device; /* workers in other namespaces may register */
+	bool behind_device;  /* workers in other namespaces may register */
+	enum config_key key; /* whose octets its own format has */
+	bool little_endian;  /* and how a number is written there */
+	struct server_ids ids[CS_CONFIGS];
 	struct cs_table table;
 	struct cs_usage *usage;
 	bool usage_taken[CS_MAX_SERVICE_WORKERS];
@@ -102,6 +123,7 @@ struct workers {
 	bool xsk_taken[CS_MAX_XSKS];	      /* slots of cs_xsks */
 	__u32 xsk_next;			      /* slot that is looked at first */
 	__u32 sweeping;			      /* workers whose table is being swept */
+	__u64 returned_ids;		      /* server IDs that came back, since it began */
 	/* Hears that a worker's state or numbers changed. */
 	void (*tell)(struct worker *worker);
 	struct source tick; /* once a second */
@@ -120,6 +142,9 @@ struct admission {
 	__u32 cpu;	    /* that it runs on, and 1; 0: it did not say */
 	const int *sockets; /* the caller closes them */
 	__u32 count;
+	__u8 key_len; /* octets that the worker's IDs have, in a service's own format; 0: it said
+			 none */
+	__u8 key[16];
 };
 
 /* Opens tables and listeners, adopts workers that live, reaps those that died meanwhile. */
@@ -166,6 +191,9 @@ struct worker *workers_find(struct workers *workers, __u32 id);
 
 /* Sweeps a piece of a dead worker's table; returns whether more is left. */
 bool workers_reap_some(void *workers);
+
+/* The service of this name, or 0. */
+__u32 workers_service(const struct workers *workers, const char *name);
 
 const struct service *worker_service(const struct worker *worker);
 

@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "core/cid_table.h"
 #include "dataplane/config.h"
+#include "dataplane/config_lb.h"
 
 #define MAX_FILE_BYTES (1 << 20)
 #define DEFAULT_CID_LENGTH 8
@@ -160,7 +161,7 @@ static int check_user(cfg_t *cfg, cfg_opt_t *opt)
 	return err ? -1 : 0;
 }
 
-static int check_range(cfg_t *cfg, cfg_opt_t *opt, long least, long most)
+int config_check_range(cfg_t *cfg, cfg_opt_t *opt, long least, long most)
 {
 	long value = cfg_opt_getnint(opt, 0);
 
@@ -172,17 +173,17 @@ static int check_range(cfg_t *cfg, cfg_opt_t *opt, long least, long most)
 
 static int check_cid_length(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, 0, CS_MAX_CID);
+	return config_check_range(cfg, opt, 0, CS_MAX_CID);
 }
 
 static int check_max_cids(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, 1, MAX_MAX_CIDS);
+	return config_check_range(cfg, opt, 1, MAX_MAX_CIDS);
 }
 
 static int check_drain_seconds(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, 0, MAX_DRAIN_SECONDS);
+	return config_check_range(cfg, opt, 0, MAX_DRAIN_SECONDS);
 }
 
 /* What a service says of packets that have no route; by CS_POLICY_*. */
@@ -283,7 +284,7 @@ static int check_behind_device(cfg_t *cfg, cfg_opt_t *opt)
 
 static int check_cpu_queue(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, 1, MAX_CPU_QUEUE);
+	return config_check_range(cfg, opt, 1, MAX_CPU_QUEUE);
 }
 
 /* libconfuse goes on without a default that it has no memory for. */
@@ -381,6 +382,9 @@ static int take_all(const char *path, cfg_t *cfg, struct config *config, struct 
 						 config->service[s].name, text,
 						 config->service[other].name);
 		}
+		err = config_lb_take(cfg_getnsec(cfg, "service", s), config, s);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -403,6 +407,9 @@ static cfg_t *make_parser(void)
 		CFG_STR("cpu", "asked", CFGF_NONE),
 		CFG_STR("behind_device", "never", CFGF_NONE),
 		CFG_STR("no_xsk", "pass", CFGF_NONE),
+		CFG_SEC("quic_lb", config_lb_options,
+			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+		CFG_SEC("worker_key", config_key_options, CFGF_MULTI), /* each, to be counted */
 		CFG_END(),
 	};
 	static cfg_opt_t top[] = {
@@ -431,6 +438,7 @@ static cfg_t *make_parser(void)
 	cfg_set_validate_func(cfg, "service|cpu", check_cpu);
 	cfg_set_validate_func(cfg, "service|behind_device", check_behind_device);
 	cfg_set_validate_func(cfg, "service|no_xsk", check_policy);
+	config_lb_watch(cfg);
 	cfg_set_validate_func(cfg, "cpu_queue", check_cpu_queue);
 	return cfg;
 }
@@ -477,21 +485,23 @@ static int parse(const char *path, cfg_t *cfg, struct config *config, struct err
 	reading_path = path;
 	reading_lines = count_lines(text);
 	result = cfg_parse_buf(cfg, text);
-	reading = NULL;
 	if (!result && !cfg_getint(cfg, END_OPTION))
-		return error_set(error, -EINVAL,
-				 "%s: the file ends in the midst of a text: a \" is "
-				 "missing",
-				 path);
-	if (!result)
-		return take_all(path, cfg, config, error);
-	return error->line[0] ? -EINVAL :
-				error_set(error, -EINVAL, "%s: not a configuration", path);
+		result = error_set(error, -EINVAL,
+				   "%s: the file ends in the midst of a text: a \" is missing",
+				   path);
+	else if (!result)
+		result = take_all(path, cfg, config, error);
+	else if (error->line[0])
+		result = -EINVAL;
+	else
+		result = error_set(error, -EINVAL, "%s: not a configuration", path);
+	reading = NULL;
+	return result;
 }
 
 int config_read(const char *path, struct config **config, struct error *error)
 {
-	_cleanup_free_ struct config *made = calloc(1, sizeof(*made));
+	_cleanup_config_ struct config *made = calloc(1, sizeof(*made));
 	cfg_t *cfg = make_parser();
 	int err;
 
@@ -503,4 +513,11 @@ int config_read(const char *path, struct config **config, struct error *error)
 	*config = made;
 	made = NULL;
 	return 0;
+}
+
+void config_free(struct config *config)
+{
+	if (config)
+		explicit_bzero(config, sizeof(*config));
+	free(config);
 }

@@ -19,6 +19,7 @@
 #include "common/cleanup.h"
 #include "dataplane/internal.h"
 #include "dataplane/kernel_btf.h"
+#include "dataplane/lb.h"
 #include "dataplane/plane.h"
 
 /* The skeletons use the types of core/abi.h. */
@@ -32,6 +33,9 @@ struct plan {
 	int old_table_fd[CS_MAX_SERVICES], old_usage_fd[CS_MAX_SERVICES]; /* that they replace */
 	bool wanted[CS_MAX_SERVICES];
 	bool has_workers[CS_MAX_SERVICES];
+	const struct config *config;
+	const struct config_service *from[CS_MAX_SERVICES];
+	__u8 lb_add[CS_MAX_SERVICES]; /* QUIC-LB configurations that come, bit by id */
 	bool listener_used[CS_MAX_LISTENERS];
 	struct plane_address loaded[CS_MAX_ADDRS], want[CS_MAX_ADDRS];
 	unsigned int loaded_count, want_count;
@@ -161,6 +165,7 @@ static int plan_service(struct plan *plan, const struct config_service *want, st
 	service->not_quic = want->not_quic;
 	service->no_xsk = want->no_xsk;
 	service->small_initial = want->small_initial;
+	plan->from[*id] = want;
 	return 0;
 }
 
@@ -265,6 +270,9 @@ static int plan_all(const struct plane *plane, const struct config *config, stru
 		__u32 id;
 
 		err = plan_service(plan, want, error, &id);
+		if (!err)
+			err = lb_plan(plane, id, &plan->was[id], plan->has_workers[id], want,
+				      &plan->service[id], &plan->lb_add[id], error);
 		if (err)
 			return err;
 		for (unsigned int i = 0; i < want->listen_count; i++) {
@@ -363,6 +371,7 @@ static int reset_service(const struct plane *plane, __u32 id)
 	static const struct cs_ring no_ring;
 	int cpus = libbpf_num_possible_cpus();
 	_cleanup_free_ struct cs_counters *zero = NULL;
+	int err;
 
 	if (cpus < 0)
 		return cpus;
@@ -371,6 +380,9 @@ static int reset_service(const struct plane *plane, __u32 id)
 		return -ENOMEM;
 	if (bpf_map_update_elem(plane->map[PLANE_RING], &id, &no_ring, BPF_ANY))
 		return -errno;
+	err = lb_remove_all(plane, id);
+	if (err)
+		return err;
 	for (__u32 hook = 0; hook < CS_HOOKS; hook++) {
 		__u32 key = CS_COUNTER_KEY(hook, id);
 
@@ -506,6 +518,9 @@ static int apply_services(const struct plane *plane, const struct plan *plan)
 			continue;
 		if (!plan->was[id].used)
 			err = reset_service(plane, id);
+		if (!err && plan->from[id]->lb_count)
+			err = lb_write_configured(plane, id, plan->config, plan->from[id],
+						  plan->lb_add[id]);
 		if (!err && plan->renew[id])
 			err = plane_inner_put(plane, id, plan->table_fd[id], plan->usage_fd[id]);
 		if (!err && bpf_map_update_elem(plane->map[PLANE_SERVICES], &id, &plan->service[id],
@@ -584,10 +599,24 @@ static void tidy(const struct plane *plane, const struct plan *plan)
 {
 	empty_slots(plane, plan->loaded, plan->loaded_count, plan->want, plan->want_count);
 	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		if (plan->wanted[id])
+			lb_tidy(plane, id, plan->config, plan->from[id]);
 		if (!plan->was[id].used || plan->wanted[id])
 			continue;
 		bpf_map_delete_elem(plane->map[PLANE_CIDS], &id);
 		bpf_map_delete_elem(plane->map[PLANE_USAGE], &id);
+		lb_remove_all(plane, id);
+	}
+}
+
+/* Of services that go on: what is new was asked for by nobody yet. */
+static void undo_configs(const struct plane *plane, const struct plan *plan)
+{
+	for (__u32 id = 1; id < CS_MAX_SERVICES; id++) {
+		for (__u32 lb = 0; lb < CS_LB_CONFIGS; lb++) {
+			if (plan->lb_add[id] >> lb & 1)
+				lb_remove(plane, id, lb);
+		}
 	}
 }
 
@@ -608,6 +637,7 @@ static void undo(const struct plane *plane, const struct plan *plan)
 	for (unsigned int i = 0; i < plan->loaded_count; i++)
 		bpf_map_update_elem(plane->map[PLANE_ADDRS], &plan->loaded[i].addr,
 				    &plan->loaded[i].listener, BPF_ANY);
+	undo_configs(plane, plan);
 	plane_index_ports(plane, plan->loaded, plan->loaded_count);
 	for (unsigned int i = 0; i < plan->want_count; i++) {
 		if (!plan_find_loaded(plan, &plan->want[i].addr))
@@ -644,12 +674,13 @@ static int apply(struct plane *plane, const struct plan *plan)
 int plane_sync(struct plane *plane, const struct config *config, struct error *error)
 {
 	_cleanup_free_ struct plan *plan = calloc(1, sizeof(*plan));
-	_cleanup_free_ struct config *here = calloc(1, sizeof(*here)); /* with their indexes */
+	_cleanup_config_ struct config *here = calloc(1, sizeof(*here)); /* with their indexes */
 	int err;
 
 	if (!plan || !here)
 		return error_set(error, -ENOMEM, "out of memory");
 	*here = *config;
+	plan->config = here;
 	err = namespaces_plan(plane, here, &plan->netns, error);
 	if (!err)
 		err = plan_all(plane, here, plan, error);

@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "core/lb.h"
 #include "lib/internal.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
@@ -74,7 +75,7 @@ static struct cidsteer *make_handle(const struct cidsteer_options *options)
 	handle->owner = make_owner_page();
 	handle->poll = epoll_create1(EPOLL_CLOEXEC);
 	handle->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (handle->owner && handle->poll >= 0 && handle->timer >= 0 &&
+	if (!generator_init(handle) && handle->owner && handle->poll >= 0 && handle->timer >= 0 &&
 	    !epoll_ctl(handle->poll, EPOLL_CTL_ADD, handle->timer, &event))
 		return handle;
 	cidsteer_close(handle);
@@ -106,6 +107,9 @@ static int fill_handle(struct cidsteer *handle, const char *service, const int *
 	handle->sockets = count;
 	handle->token = options->generation;
 	handle->cid_length = options->cid_length;
+	handle->key_len = options->worker_key_len;
+	if (options->worker_key_len)
+		memcpy(handle->key, options->worker_key, options->worker_key_len);
 	handle->cpu = options->cpu == CIDSTEER_CPU_OWN ? own_cpu() : options->cpu;
 	return session_open(handle);
 }
@@ -126,6 +130,9 @@ EXPORT int cidsteer_open(struct cidsteer **handle, const char *service, const in
 		return say(&options, -EINVAL, "1 to 16 sockets, one for each listener");
 	if (options.cid_length > CIDSTEER_CID_MAX)
 		return say(&options, -EINVAL, "cid_length is not 0..20");
+	if (options.worker_key_len > CS_LB_MAX_SERVER_ID ||
+	    !options.worker_key != !options.worker_key_len)
+		return say(&options, -EINVAL, "worker_key has 1 to 15 octets");
 	made = make_handle(&options);
 	if (!made)
 		return say(&options, errno ? -errno : -ENOMEM, strerror(errno ? errno : ENOMEM));
@@ -166,10 +173,12 @@ EXPORT void cidsteer_close(struct cidsteer *handle)
 		shutdown(handle->control, SHUT_RDWR);
 	}
 	/* In a child the mappings are not there, and the descriptors are copies. */
-	if (child)
+	if (child) {
 		routes_free(&handle->routes);
-	else
+	} else {
 		leave(handle);
+		generator_free(handle);
+	}
 	if (handle->control >= 0)
 		close(handle->control);
 	if (handle->timer >= 0)
@@ -200,11 +209,22 @@ static int issue_by_message(struct cidsteer *handle, uint8_t kind, const uint8_t
 	return err;
 }
 
+EXPORT int cidsteer_generate(struct cidsteer *handle, uint8_t *cid, size_t len)
+{
+	if (is_child(handle))
+		return -ECHILD;
+	return is_dead(handle) ? -ESTALE : generator_make(handle, cid, len);
+}
+
 EXPORT int cidsteer_issue(struct cidsteer *handle, const uint8_t *cid, size_t len)
 {
 	if (is_child(handle))
 		return -ECHILD;
-	if (!len || len != handle->routes.cid_len)
+	if (!len || len > CIDSTEER_CID_MAX)
+		return -EINVAL;
+	if (generator_carried(handle, cid, len) == CARRIES_OWN)
+		return is_dead(handle) ? -ESTALE : 0;
+	if (len != handle->routes.cid_len || !generator_allows(handle, cid))
 		return -EINVAL;
 	if (handle->routes.usage)
 		return routes_issue(&handle->routes, cid, len);
@@ -224,23 +244,33 @@ EXPORT int cidsteer_issue_provisional(struct cidsteer *handle, const uint8_t *ci
 
 EXPORT int cidsteer_retire(struct cidsteer *handle, const uint8_t *cid, size_t len)
 {
+	int err;
+
 	if (is_child(handle))
 		return -ECHILD;
 	if (!len || len > CIDSTEER_CID_MAX)
 		return -EINVAL;
-	if (handle->routes.usage)
-		return routes_retire(&handle->routes, cid, len);
+	if (handle->routes.usage) {
+		err = routes_retire(&handle->routes, cid, len);
+		return err == -ENOENT && generator_carried(handle, cid, len) ? 0 : err;
+	}
 	return batch_add(handle, CS_WRITE_RETIRE, cid, len);
 }
 
 EXPORT int cidsteer_report_stray(struct cidsteer *handle, const uint8_t *cid, size_t len)
 {
+	enum carried carried;
 	int stray;
 
 	if (is_child(handle))
 		return -ECHILD;
 	if (!len || len > CIDSTEER_CID_MAX)
 		return -EINVAL;
+	carried = generator_carried(handle, cid, len);
+	if (carried == CARRIES_OWN)
+		return 0;
+	if (carried == CARRIES_OTHER)
+		session_stray(handle, cid, len);
 	if (!handle->routes.usage)
 		return batch_call(handle, CS_WRITE_STRAY, cid, len);
 	stray = routes_stray(&handle->routes, cid, len);
@@ -332,7 +362,7 @@ EXPORT int cidsteer_dispatch(struct cidsteer *handle)
 		return was_dead ? 0 : -ESTALE;
 	if (err)
 		return err;
-	if (handle->reissue) {
+	if (handle->reissue && !handle->claim && !generator_claims(handle)) {
 		handle->reissue = false;
 		return CIDSTEER_REISSUE;
 	}
@@ -369,7 +399,8 @@ EXPORT const char *cidsteer_error(const struct cidsteer *handle)
 
 EXPORT size_t cidsteer_cid_length(const struct cidsteer *handle)
 {
-	return handle->routes.cid_len;
+	/* In a child the formats are not there. */
+	return is_child(handle) ? handle->routes.cid_len : generator_length(handle);
 }
 
 EXPORT unsigned int cidsteer_worker_id(const struct cidsteer *handle)

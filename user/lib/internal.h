@@ -5,6 +5,7 @@
  *   cidsteer.c   the public calls
  *   session.c    registering, and doing so again with the next daemon
  *   xsks.c       AF_XDP sockets
+ *   generate.c   IDs, their formats and nonces
  *   batch.c      writes by message, where the table is not shared
  *   link.c       the connection
  */
@@ -26,6 +27,8 @@
 #define MAX_QUEUED (1 << 20)
 /* Strays that the daemon is told of in a second: its recorder keeps fewer of a kind for long. */
 #define MAX_STRAYS 10
+/* Nonces below which more are asked for: half of what the daemon gives at once. */
+#define CS_NONCES_LOW (1 << 15)
 
 struct queue {
 	struct cs_write *write;
@@ -55,6 +58,7 @@ struct cidsteer {
 	bool registering;	 /* REGISTER was sent, and is not answered */
 	bool registered;	 /* once: there are an id, a table */
 	bool missed;		 /* an ID could not be issued, because no daemon was there */
+	bool claim;		 /* it is a new worker, and the formats are to come */
 	bool reissue;		 /* to be said by the next cidsteer_dispatch() */
 	bool ready;		 /* READY is to be said, until a daemon has answered it */
 	bool draining;		 /* the server wants it, whatever the daemon has said since */
@@ -82,6 +86,11 @@ struct cidsteer {
 	bool no_xsks;	      /* to be said by the next cidsteer_dispatch() */
 	uint32_t xsks_serial; /* of the XSKS that this daemon was sent; 0: none, or answered */
 	int32_t xsks_result;
+
+	struct generator *generator;
+	uint32_t follow; /* messages behind REGISTERED that are to come */
+	uint32_t key_len;
+	uint8_t key[16]; /* of options */
 
 	struct routes routes;
 	struct cs_usage *usage_lines; /* mapping of the service's lines */
@@ -146,6 +155,35 @@ void session_stray(struct cidsteer *handle, const uint8_t *cid, size_t len);
 void xsks_resend(struct cidsteer *handle);
 /* An answer to that, or to cidsteer_set_xsks(): 0 or a negative errno. */
 void xsks_answered(struct cidsteer *handle, int result);
+
+/* ---- generate.c ----------------------------------------------------------------------------- */
+int generator_init(struct cidsteer *handle);
+void generator_free(struct cidsteer *handle);
+/* Messages of the daemon.  Each returns 0, or -EPROTO: it makes no sense. */
+int generator_formats(struct cidsteer *handle, const struct cs_msg_formats *message);
+int generator_leased(struct cidsteer *handle, const struct cs_msg_leased *message);
+/* There may be a configuration to make IDs with, without nonces yet. */
+void generator_prepare(struct cidsteer *handle);
+/* The daemon is gone: what it was asked for does not come. */
+void generator_away(struct cidsteer *handle);
+/* To a daemon for which this is a new worker: its server IDs are asked for again; until that is
+ * answered, generator_claims().  Returns false: the daemon went away, the next one is to be asked.
+ */
+bool generator_claim(struct cidsteer *handle);
+bool generator_claims(const struct cidsteer *handle);
+
+/* Whose server ID, or key in the service's own format, an ID of @len octets, 1 to 20, carries. */
+enum carried {
+	CARRIES_NONE,
+	CARRIES_OWN,
+	CARRIES_OTHER
+};
+enum carried generator_carried(const struct cidsteer *handle, const uint8_t *cid, size_t len);
+/* May the table have a route for an ID that carries none? */
+bool generator_allows(const struct cidsteer *handle, const uint8_t *cid);
+size_t generator_length(const struct cidsteer *handle);
+/* As cidsteer_generate(). */
+int generator_make(struct cidsteer *handle, uint8_t *cid, size_t len);
 
 /* ---- batch.c: writes by message, in order -----------------------------------------------------
  */

@@ -65,6 +65,8 @@ void link_close(struct cidsteer *handle)
 	handle->registering = false;
 	handle->ready_serial = 0;
 	handle->xsks_serial = 0;
+	handle->follow = 0;
+	generator_away(handle);
 	batch_lost(handle, false);
 }
 

@@ -29,6 +29,7 @@
 #define USAGE_BYTES (CS_MAX_SERVICE_WORKERS * sizeof(struct cs_usage))
 #define FIRST_RETRY_MS 20
 #define LAST_RETRY_MS 2000
+#define MOST_FOLLOW 2 /* messages behind REGISTERED: FORMATS, LEASED */
 
 union answer {
 	struct cs_msg head;
@@ -37,6 +38,8 @@ union answer {
 	struct cs_msg_done done;
 	struct cs_msg_written written;
 	struct cs_msg_state state;
+	struct cs_msg_formats formats;
+	struct cs_msg_leased leased;
 };
 
 static int say(struct cidsteer *handle, int err, const char *line)
@@ -143,7 +146,8 @@ static bool is_plausible(const struct cs_msg_registered *answer)
 {
 	return answer->usage && answer->usage < CS_MAX_SERVICE_WORKERS && answer->worker &&
 	       answer->worker <= CS_WORKER_MASK && answer->cid_len <= CS_MAX_CID &&
-	       answer->state > CS_WORKER_NONE && answer->state < CS_WORKER_DEAD;
+	       answer->state > CS_WORKER_NONE && answer->state < CS_WORKER_DEAD &&
+	       answer->follow <= MOST_FOLLOW;
 }
 
 /* Is it the worker that it was, over the table that is mapped? */
@@ -175,7 +179,17 @@ static int become_new(struct cidsteer *handle, const struct cs_msg_registered *a
 	}
 	handle->routes.worker = answer->worker;
 	handle->reissue = again;
+	handle->claim = again;
 	return 0;
+}
+
+/* None will be told.  Those of an earlier daemon are over; IDs by them are issued again. */
+static void no_formats(struct cidsteer *handle)
+{
+	static const struct cs_msg_formats none;
+
+	generator_formats(handle, &none);
+	handle->claim = false;
 }
 
 static int take_registered(struct cidsteer *handle, const struct cs_msg_registered *answer,
@@ -197,8 +211,11 @@ static int take_registered(struct cidsteer *handle, const struct cs_msg_register
 		err = become_new(handle, answer, fds);
 	if (err)
 		return err;
+	if (!answer->follow)
+		no_formats(handle);
 	handle->routes.cid_len = answer->cid_len;
 	handle->notes = answer->notes;
+	handle->follow = answer->follow;
 	handle->state.state = answer->state;
 	handle->registered = true;
 	handle->missed = false;
@@ -265,11 +282,13 @@ static int send_register(struct cidsteer *handle, uint32_t flags, int timeout_ms
 		.sockets = handle->sockets,
 		.state = handle->draining ? CS_WORKER_DRAINING : handle->state.state,
 		.cpu = handle->cpu,
+		.key_len = handle->key_len,
 	};
 	char line[128];
 	int err;
 
 	memcpy(request.service, handle->service, sizeof(request.service));
+	memcpy(request.key, handle->key, sizeof(request.key));
 	err = link_send(handle, &request.head, CS_MSG_REGISTER, sizeof(request), handle->socket,
 			handle->sockets, timeout_ms);
 	if (err) {
@@ -348,6 +367,20 @@ void session_retry(struct cidsteer *handle)
 		retry_later(handle);
 }
 
+/* What comes behind REGISTERED. */
+static int take_following(struct cidsteer *handle)
+{
+	int err = 0;
+
+	while (!err && handle->follow)
+		err = session_take(handle, handle->timeout_ms);
+	if (err == -ENOTCONN)
+		return say(handle, -ECONNREFUSED, "the daemon closed the connection");
+	if (err == -ETIMEDOUT)
+		return say(handle, err, "the daemon does not say how IDs are made");
+	return err ? say(handle, err, "the daemon answers what makes no sense") : 0;
+}
+
 int session_open(struct cidsteer *handle)
 {
 	int err;
@@ -374,7 +407,9 @@ int session_open(struct cidsteer *handle)
 		return err;
 	}
 	err = send_register(handle, 0, handle->timeout_ms);
-	return err ? err : take_answer(handle, handle->timeout_ms);
+	if (!err)
+		err = take_answer(handle, handle->timeout_ms);
+	return err ? err : take_following(handle);
 }
 
 /* ---- messages ---------------------------------------------------------------------------------
@@ -406,6 +441,25 @@ static int take_state(struct cidsteer *handle, const struct cs_msg_state *state)
 	return -ESTALE;
 }
 
+static int take_formats(struct cidsteer *handle, struct cs_msg_formats *formats)
+{
+	int err = generator_formats(handle, formats);
+
+	explicit_bzero(formats, sizeof(*formats));
+	handle->follow -= handle->follow > 0;
+	if (!err && handle->claim)
+		handle->claim = !generator_claim(handle);
+	if (!err && !handle->follow)
+		generator_prepare(handle);
+	return err;
+}
+
+static int take_leased(struct cidsteer *handle, const struct cs_msg_leased *leased)
+{
+	handle->follow -= handle->follow > 0;
+	return generator_leased(handle, leased);
+}
+
 /* Of REGISTER it is the end, see take_answer(). */
 static int take_refusal(struct cidsteer *handle, struct cs_msg_refused *answer)
 {
@@ -425,6 +479,10 @@ static int take_message(struct cidsteer *handle, union answer *answer, size_t re
 	if (link_is(&answer->head, received, CS_MSG_STATE, sizeof(answer->state)) &&
 	    answer->state.state > CS_WORKER_NONE && answer->state.state <= CS_WORKER_DEAD)
 		return take_state(handle, &answer->state);
+	if (link_is(&answer->head, received, CS_MSG_FORMATS, sizeof(answer->formats)))
+		return take_formats(handle, &answer->formats);
+	if (link_is(&answer->head, received, CS_MSG_LEASED, sizeof(answer->leased)))
+		return take_leased(handle, &answer->leased);
 	return batch_written(handle, &answer->written, received);
 }
 
