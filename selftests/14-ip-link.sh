@@ -33,6 +33,21 @@ seen_by_xdp()
 # ---- the documented way ---------------------------------------------------------------------
 is "cidsteer load" "$(cidsteer load)" "loaded: 1 service, 1 listener, pinned in $BPFFS"
 is "again" "$(cidsteer load)" "adopted: 1 service, 1 listener, pinned in $BPFFS"
+# Alone at the hook: behind libxdp's dispatcher nothing is moved.
+configure <<END
+service "h3" { listen = {"[::]:443"} interface = {"s0"} behind_device = "allowed" }
+END
+in_ns client ethtool -K c0 tx on >/dev/null
+attached=$(cidsteer load)
+like "it attaches to what the file names" "$attached" $'\n'"s0: attached, native"
+is "and says what would be lost, as attach does" "$(tail -1 <<<"$attached")" \
+	"note: s0: its peer c0 leaves checksums to offload: what is moved is lost: ip netns exec client ethtool -K c0 tx off"
+in_ns client ethtool -K c0 tx off >/dev/null
+is "which is so no more when that was done" "$(cidsteer load | grep -c ^note:)" 0
+cidsteer detach s0 --force >/dev/null
+configure <<END
+service "h3" { listen = {"[::]:443"} }
+END
 check "ip link set dev s0 xdpdrv pinned $BPFFS/xdp" \
 	in_ns server ip link set dev s0 xdpdrv pinned "$BPFFS/xdp"
 like "ip link shows cs_xdp" "$(in_ns server ip link show dev s0)" "prog/xdp id [0-9]+ name cs_xdp"

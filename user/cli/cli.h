@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "common/protocol.h"
+
 /* Results of a command, which are exit codes. */
 #define CLI_DONE 0
 #define CLI_FAILED 1
@@ -23,6 +25,10 @@ struct args {
 	/* NULL: not given */
 	const char *mode, *try, *service, *netns, *hex, *pcap, *packet, *cid;
 	const char *reason, *worker, *rate, *count;
+	const char *server_id_length, *nonce_length, *cid_length, *key_file, *host, *wait;
+	const char *other_host[CS_MAX_MSG_HOSTS];
+	int other_hosts; /* that were given: more than are kept is a mistake */
+	bool tells_length;
 	char **operand;
 	int operands;
 };
@@ -48,5 +54,9 @@ int cmd_report(const struct args *args);
 int cmd_drain(const struct args *args);
 int cmd_expel(const struct args *args);
 int cmd_reload(const struct args *args);
+int cmd_config(const struct args *args);
+int cmd_config_add(const struct args *args);
+int cmd_config_activate(const struct args *args);
+int cmd_config_retire(const struct args *args);
 
 #endif

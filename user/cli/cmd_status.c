@@ -160,7 +160,7 @@ static void print_sums(struct row *row, const struct status_service *service)
 	append(text, sizeof(text), ", %s route%s, %s path change%s survived, %s stray%s",
 	       NUMBER(service->routes), service->routes == 1 ? "" : "s",
 	       NUMBER(service->usage.path_changes), service->usage.path_changes == 1 ? "" : "s",
-	       NUMBER(service->usage.strays), service->usage.strays == 1 ? "" : "s");
+	       NUMBER(service->strays), service->strays == 1 ? "" : "s");
 	if (service->usage.refused)
 		append(text, sizeof(text), ", %s refused", NUMBER(service->usage.refused));
 	print_line(row, text);
@@ -305,7 +305,7 @@ static json_t *service_json(const struct status *status, const struct status_ser
 			 (json_int_t)view->settings.max_cids, "refused",
 			 (json_int_t)service->usage.refused, "path_changes",
 			 (json_int_t)service->usage.path_changes, "strays",
-			 (json_int_t)service->usage.strays, "drops", view_drops(view), "listeners",
+			 (json_int_t)service->strays, "drops", view_drops(view), "listeners",
 			 listeners, "findings", findings_json(&service->findings));
 }
 

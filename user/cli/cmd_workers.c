@@ -48,7 +48,7 @@ static void add_row(struct table *table, const struct view *view, int id,
 	table_add(table, NUMBER(view_routes(usage)));
 	table_add(table, NUMBER(usage->provisional));
 	table_add(table, NUMBER(usage->refused));
-	table_add(table, NUMBER(usage->strays));
+	table_add(table, NUMBER(view_strays(usage)));
 	snprintf(text, sizeof(text), view_cpu(view, id) < 0 ? "-" : "%d", view_cpu(view, id));
 	table_add(table, text);
 	device = view_device_name(view, id, name);
@@ -72,7 +72,7 @@ static json_t *worker_json(const struct view *view, int id, const struct cs_usag
 		device, "xsks", view_xsks_json(view, id), "routes", (json_int_t)view_routes(usage),
 		"provisional", (json_int_t)usage->provisional, "issued", (json_int_t)usage->issued,
 		"retired", (json_int_t)usage->retired, "refused", (json_int_t)usage->refused,
-		"strays", (json_int_t)usage->strays, "path_changes",
+		"strays", (json_int_t)view_strays(usage), "path_changes",
 		(json_int_t)usage->path_changes);
 }
 

@@ -33,7 +33,7 @@ static void add_usage(struct status_service *service, const struct cs_usage *usa
 	service->routes += view_routes(usage);
 	service->usage.provisional += usage->provisional;
 	service->usage.refused += usage->refused;
-	service->usage.strays += usage->strays;
+	service->strays += view_strays(usage);
 	service->usage.path_changes += usage->path_changes;
 }
 
@@ -42,7 +42,7 @@ static void count_workers(const struct view *view, struct status_service *servic
 	struct cs_usage *lines = view_usage(view, service->view);
 	struct cs_usage usage = view_usage_line(lines, 0);
 
-	service->usage.strays = usage.strays;
+	service->strays = view_strays(&usage);
 	service->usage.path_changes = usage.path_changes;
 	for (int id = 1; id < CS_MAX_WORKERS; id++) {
 		const struct cs_worker *worker = &view->worker[id];

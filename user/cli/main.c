@@ -36,6 +36,14 @@ enum option_id {
 	OPTION_WORKER,
 	OPTION_RATE,
 	OPTION_COUNT,
+	OPTION_SERVER_ID_LENGTH,
+	OPTION_NONCE_LENGTH,
+	OPTION_CID_LENGTH,
+	OPTION_TELLS_LENGTH,
+	OPTION_KEY_FILE,
+	OPTION_HOST,
+	OPTION_OTHER_HOST,
+	OPTION_WAIT,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -54,7 +62,7 @@ static const struct option_row {
 	{ "config", "FILE", "configuration: $CIDSTEER_CONFIG, " DEFAULT_CONFIG, OPTION_CONFIG },
 	{ "control", "PATH", "the daemon's socket: $CIDSTEER_CONTROL, " CS_CONTROL_PATH,
 	  OPTION_CONTROL },
-	{ "force", NULL, "also while workers are registered", OPTION_FORCE },
+	{ "force", NULL, "also while workers are registered, or packets come", OPTION_FORCE },
 	{ "mode", "MODE", "native, generic, or auto: native where the driver has it", OPTION_MODE },
 	{ "try", "SECONDS", "take it off again then, unless Enter is pressed", OPTION_TRY },
 	{ "alone", NULL, "not behind libxdp's dispatcher, where nothing can be moved or sent",
@@ -70,15 +78,26 @@ static const struct option_row {
 	{ "worker", "ID", "packets for this worker only", OPTION_WORKER },
 	{ "rate", "N", "at most so many in a second: 100", OPTION_RATE },
 	{ "count", "N", "end after so many", OPTION_COUNT },
+	{ "server-id-length", "N", "octets of a server ID, 1 to 15", OPTION_SERVER_ID_LENGTH },
+	{ "nonce-length", "N", "octets of a nonce, 4 or more", OPTION_NONCE_LENGTH },
+	{ "cid-length", "N", "octets of an ID: no more than that takes", OPTION_CID_LENGTH },
+	{ "tells-length", NULL, "the first octet of each ID tells its length",
+	  OPTION_TELLS_LENGTH },
+	{ "key-file", "FILE", "has the key; without one, server IDs can be read by everybody",
+	  OPTION_KEY_FILE },
+	{ "host", "HEX", "server IDs of this host begin with it", OPTION_HOST },
+	{ "other-host", "HEX", "those of another host do; once for each", OPTION_OTHER_HOST },
+	{ "wait", "SECONDS", "see for so long whether packets come: 60", OPTION_WAIT },
 	{ "help", NULL, "print this", OPTION_HELP },
 	{ "version", NULL, "print the version", OPTION_VERSION },
 };
 #define OPTION_ROWS (sizeof(option_rows) / sizeof(option_rows[0]))
 
+/* A name may have two words. */
 static const struct command {
 	const char *name, *synopsis, *help;
 	unsigned int options; /* besides EVERYWHERE */
-	int operands;	      /* exactly so many */
+	int operands;	      /* exactly so many; below 0: at most as many */
 	int (*run)(const struct args *args);
 } commands[] = {
 	{ "load", "", "load and pin the programs and maps, set up services, attach", 0, 0,
@@ -113,6 +132,19 @@ static const struct command {
 	  BIT(OPTION_SERVICE) | BIT(OPTION_REASON) | BIT(OPTION_WORKER) | BIT(OPTION_CID) |
 		  BIT(OPTION_RATE) | BIT(OPTION_COUNT),
 	  0, cmd_trace },
+	{ "config", "[SERVICE]", "list QUIC-LB configurations: server IDs, packets; no keys", 0, -1,
+	  cmd_config },
+	{ "config add", "SERVICE ID --server-id-length N --nonce-length N [--key-file FILE] [...]",
+	  "give a service one more; no IDs are made with it yet",
+	  BIT(OPTION_CONTROL) | BIT(OPTION_SERVER_ID_LENGTH) | BIT(OPTION_NONCE_LENGTH) |
+		  BIT(OPTION_CID_LENGTH) | BIT(OPTION_TELLS_LENGTH) | BIT(OPTION_KEY_FILE) |
+		  BIT(OPTION_HOST) | BIT(OPTION_OTHER_HOST),
+	  2, cmd_config_add },
+	{ "config activate", "SERVICE ID|none [--control PATH]",
+	  "have IDs made with it from now on", BIT(OPTION_CONTROL), 2, cmd_config_activate },
+	{ "config retire", "SERVICE ID [--wait SECONDS] [--force] [--control PATH]",
+	  "take it away, if no packets with its IDs come any more",
+	  BIT(OPTION_CONTROL) | BIT(OPTION_WAIT) | BIT(OPTION_FORCE), 2, cmd_config_retire },
 	{ "report", "", "print what somebody needs who is to find out what is wrong; no keys", 0, 0,
 	  cmd_report },
 };
@@ -158,33 +190,46 @@ int check_netns(const struct args *args)
 
 static void print_option(const struct option_row *row)
 {
-	char left[32];
+	char left[40];
 
 	snprintf(left, sizeof(left), "--%s %s", row->name, row->argument ? row->argument : "");
-	printf("  %-18s %s\n", left, row->help);
+	printf("  %-20s %s\n", left, row->help);
 }
 
 /* What has a long synopsis has its help on a line of its own. */
 static void print_command(const struct command *command)
 {
-	if (strlen(command->synopsis) <= 23)
-		printf("  %-9s%-23s %s\n", command->name, command->synopsis, command->help);
+	if (strlen(command->name) < 9 && strlen(command->synopsis) <= 23)
+		printf("  %-8s %-23s %s\n", command->name, command->synopsis, command->help);
 	else
-		printf("  %-9s%s\n%35s%s\n", command->name, command->synopsis, "", command->help);
+		printf("  %-8s %s\n%35s%s\n", command->name, command->synopsis, "", command->help);
+}
+
+/* Is it one of @above, by its second word? */
+static bool is_part(const struct command *command, const struct command *above)
+{
+	size_t len = strlen(above->name);
+
+	return !strncmp(command->name, above->name, len) && command->name[len] == ' ';
 }
 
 static int print_help(const struct command *command)
 {
 	unsigned int shown = EVERYWHERE | (command ? command->options : ~0u);
+	bool parts = false;
 
 	if (command)
 		printf("usage: cidsteer %s%s%s\n%s\n\n", command->name,
 		       *command->synopsis ? " " : "", command->synopsis, command->help);
 	else
 		printf("usage: cidsteer [options] command\n\n");
-	for (size_t i = 0; i < COMMANDS && !command; i++)
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (command && !is_part(&commands[i], command))
+			continue;
 		print_command(&commands[i]);
-	if (!command)
+		parts = true;
+	}
+	if (parts)
 		putchar('\n');
 	for (size_t i = 0; i < OPTION_ROWS; i++) {
 		if (shown & BIT(option_rows[i].id))
@@ -203,6 +248,53 @@ static const struct command *find_command(const char *name)
 			return &commands[i];
 	}
 	return NULL;
+}
+
+/* The first words: two if there is such a command, else one.  Returns how many, 0: there is none.
+ */
+static int take_command(char **word, int words, const struct command **command)
+{
+	char both[32];
+
+	*command = NULL;
+	if (words > 1 && snprintf(both, sizeof(both), "%s %s", word[0], word[1]) < 32)
+		*command = find_command(both);
+	if (*command)
+		return 2;
+	*command = find_command(word[0]);
+	return *command ? 1 : 0;
+}
+
+static void take_config_option(struct args *args, int id)
+{
+	switch (id) {
+	case OPTION_SERVER_ID_LENGTH:
+		args->server_id_length = optarg;
+		break;
+	case OPTION_NONCE_LENGTH:
+		args->nonce_length = optarg;
+		break;
+	case OPTION_CID_LENGTH:
+		args->cid_length = optarg;
+		break;
+	case OPTION_TELLS_LENGTH:
+		args->tells_length = true;
+		break;
+	case OPTION_KEY_FILE:
+		args->key_file = optarg;
+		break;
+	case OPTION_HOST:
+		args->host = optarg;
+		break;
+	case OPTION_OTHER_HOST:
+		if (args->other_hosts < CS_MAX_MSG_HOSTS)
+			args->other_host[args->other_hosts] = optarg;
+		args->other_hosts++; /* too many are seen by who reads them */
+		break;
+	case OPTION_WAIT:
+		args->wait = optarg;
+		break;
+	}
 }
 
 static void take_option(struct args *args, int id)
@@ -262,6 +354,8 @@ static void take_option(struct args *args, int id)
 	case OPTION_COUNT:
 		args->count = optarg;
 		break;
+	default:
+		take_config_option(args, id);
 	}
 }
 
@@ -290,13 +384,15 @@ static int parse_options(struct args *args, int argc, char **argv, unsigned int 
 
 static int check_usage(const struct args *args, const struct command *command, unsigned int given)
 {
+	int most = abs(command->operands);
+
 	for (size_t i = 0; i < OPTION_ROWS; i++) {
 		if (given & ~(command->options | EVERYWHERE) & BIT(option_rows[i].id))
 			return misuse(args, "--%s is not for this command", option_rows[i].name);
 	}
-	if (args->operands > command->operands)
+	if (args->operands > most)
 		return misuse(args, "%s: one word too many; see cidsteer %s --help",
-			      args->operand[command->operands], command->name);
+			      args->operand[most], command->name);
 	if (args->operands < command->operands)
 		return misuse(args, "its operand is missing: cidsteer %s %s", command->name,
 			      command->synopsis);
@@ -311,18 +407,18 @@ static int run(int argc, char **argv)
 			     .control = control && *control ? control : CS_CONTROL_PATH };
 	const struct command *command = NULL;
 	unsigned int given = 0;
-	int result = parse_options(&args, argc, argv, &given);
+	int words, result = parse_options(&args, argc, argv, &given);
 
 	if (result)
 		return result;
 	if (optind < argc) {
-		command = find_command(argv[optind]);
-		if (!command)
+		words = take_command(argv + optind, argc - optind, &command);
+		if (!words)
 			return misuse(&args, "%s: there is no such command; see cidsteer --help",
 				      argv[optind]);
 		args.command = command->name;
-		args.operand = argv + optind + 1;
-		args.operands = argc - optind - 1;
+		args.operand = argv + optind + words;
+		args.operands = argc - optind - words;
 	}
 	if (given & BIT(OPTION_HELP))
 		return print_help(command);

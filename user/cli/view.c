@@ -257,6 +257,11 @@ struct cs_usage view_usage_line(const struct cs_usage *lines, __u32 line)
 	return lines && line < CS_MAX_SERVICE_WORKERS ? lines[line] : (struct cs_usage){};
 }
 
+__u64 view_strays(const struct cs_usage *usage)
+{
+	return usage->strays + usage->decoded_strays;
+}
+
 __u64 view_routes(const struct cs_usage *usage)
 {
 	return usage->issued > usage->retired ? usage->issued - usage->retired : 0;

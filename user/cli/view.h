@@ -109,6 +109,9 @@ struct cs_usage *view_usage(const struct view *view, const struct view_service *
 /* Copies a line; all zero if @lines is NULL or has no such line. */
 struct cs_usage view_usage_line(const struct cs_usage *lines, __u32 line);
 
+/* Packets of others: those by the table, and those by server ID. */
+__u64 view_strays(const struct cs_usage *usage);
+
 /* Live routes.  Workers write the lines: a wrong one is no reason to print 2^64. */
 __u64 view_routes(const struct cs_usage *usage);
 
