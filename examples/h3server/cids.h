@@ -30,23 +30,42 @@ struct cid_entry {
 	bool provisional;
 };
 
+/* A length that IDs of this worker have, or had. */
+struct cid_length {
+	size_t octets; /* 0: behind the last of them */
+	size_t live;   /* IDs; not provisional ones, which no short header has */
+};
+
 struct cids {
-	struct cidsteer *steer; /* NULL: without steering */
-	size_t length;
+	struct cidsteer *steer;				 /* NULL: without steering */
+	size_t length;					 /* of IDs without steering */
+	struct cid_length lengths[CIDSTEER_CID_MAX + 1]; /* the most used one first */
 	uint64_t seed; /* so that clients cannot aim their first DCIDs at one bucket */
 	struct cid_entry *buckets[CIDS_BUCKETS];
 };
 
-/* NULL when there is no memory. */
+/* @length: where no service says it.  NULL when there is no memory. */
 struct cids *cids_new(struct cidsteer *steer, size_t length);
 
 /*
- * cids_issue - choose a connection ID for @conn and make it routable
+ * cids_issue - make a connection ID for @conn, and make it routable
  * @cid:	receives it; the client may be told once this returned 0
+ * @len:	octets of it: all IDs of a connection have as many
  *
+ * What is in it is the service's affair: where IDs carry their worker no route is needed.
  * Without a daemon it waits for cids_reissue().  Returns 0 or a negative errno.
  */
-int cids_issue(struct cids *cids, struct conn *conn, ngtcp2_cid *cid);
+int cids_issue(struct cids *cids, struct conn *conn, ngtcp2_cid *cid, size_t len);
+
+/* cids_issue_first - the same for a connection that has none; its length is the service's affair */
+int cids_issue_first(struct cids *cids, struct conn *conn, ngtcp2_cid *cid);
+
+/*
+ * cids_go_without - an ID for @conn that nothing routes, when cids_issue() has failed
+ *
+ * Packets with it come here by chance only.  Returns 0, -EEXIST or -ENOMEM.
+ */
+int cids_go_without(struct cids *cids, struct conn *conn, ngtcp2_cid *cid, size_t len);
 
 /*
  * cids_issue_provisional - route the DCID that a client opened its connection with
@@ -62,6 +81,16 @@ void cids_reissue(struct cids *cids);
 
 /* NULL if it is no ID of this worker. */
 struct conn *cids_find(const struct cids *cids, const uint8_t *bytes, size_t len);
+
+/*
+ * cids_find_short - the same for a short header, which does not say where its DCID ends
+ * @bytes, @len:	the DCID, and what is behind it
+ */
+struct conn *cids_find_short(const struct cids *cids, const uint8_t *bytes, size_t len);
+
+/* A DCID that is none of ours: has another worker issued it? */
+bool cids_is_stray(const struct cids *cids, const uint8_t *bytes, size_t len);
+bool cids_is_short_stray(const struct cids *cids, const uint8_t *bytes, size_t len);
 
 /* Does nothing if @conn has no such ID. */
 void cids_retire(struct cids *cids, struct conn *conn, const ngtcp2_cid *cid);

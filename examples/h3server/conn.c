@@ -24,14 +24,20 @@ static int reset_token(struct conn *conn, const ngtcp2_cid *cid, uint8_t *token)
 							    RESET_SECRET_BYTES, cid);
 }
 
-/* Both of them, ID and token, are going into a NEW_CONNECTION_ID frame. */
+/*
+ * Both of them, ID and token, are going into a NEW_CONNECTION_ID frame.  To fail would end the
+ * connection, which does without as long as its client keeps the ID that it has.
+ */
 static int get_new_connection_id(ngtcp2_conn *quic, ngtcp2_cid *cid, uint8_t *token, size_t len,
 				 void *user)
 {
 	struct conn *conn = conn_of(user);
+	struct cids *cids = conn->worker->cids;
 
-	(void)quic, (void)len;
-	if (cids_issue(conn->worker->cids, conn, cid) || reset_token(conn, cid, token))
+	(void)quic;
+	if (cids_issue(cids, conn, cid, len) && cids_go_without(cids, conn, cid, len))
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	if (reset_token(conn, cid, token))
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }
@@ -92,14 +98,14 @@ static ngtcp2_path path_of(struct udp_datagram *datagram)
 	return path;
 }
 
-static int set_preferred_address(struct conn *conn, ngtcp2_transport_params *params)
+static int set_preferred_address(struct conn *conn, ngtcp2_transport_params *params, size_t len)
 {
 	const struct options *options = conn->worker->server->options;
 	ngtcp2_preferred_addr *preferred = &params->preferred_address;
 
 	if (!options->has_preferred)
 		return 0;
-	if (cids_issue(conn->worker->cids, conn, &preferred->cid) ||
+	if (cids_issue(conn->worker->cids, conn, &preferred->cid, len) ||
 	    reset_token(conn, &preferred->cid, preferred->stateless_reset_token))
 		return -1;
 	if (options->preferred.sa.sa_family == AF_INET) {
@@ -127,12 +133,12 @@ static int create_quic(struct conn *conn, const ngtcp2_pkt_hd *hd, struct udp_da
 	callbacks.handshake_completed = handshake_completed;
 	callbacks.path_validation = path_validation;
 	quic_limits(&settings, &params, STREAM_WINDOW, IDLE_S);
-	if (cids_issue(conn->worker->cids, conn, &scid))
+	if (cids_issue_first(conn->worker->cids, conn, &scid))
 		return -1;
 	params.original_dcid = hd->dcid;
 	params.stateless_reset_token_present = 1;
 	if (reset_token(conn, &scid, params.stateless_reset_token) ||
-	    set_preferred_address(conn, &params) < 0)
+	    set_preferred_address(conn, &params, scid.datalen) < 0)
 		return -1;
 	return ngtcp2_conn_server_new(&conn->h3.quic, &hd->scid, &scid, &path, hd->version,
 				      &callbacks, &settings, &params, NULL, &conn->h3) ?

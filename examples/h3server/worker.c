@@ -105,37 +105,60 @@ static void negotiate_version(struct worker *worker, const struct udp_datagram *
  * train but the first may be one.  A client whose connection is really gone finds out by its idle
  * timeout.
  */
-static void unknown_cid(struct worker *worker, const ngtcp2_version_cid *cid)
+static void unknown_cid(struct worker *worker, bool stray)
 {
-	if (worker->steer && cidsteer_report_stray(worker->steer, cid->dcid, cid->dcidlen) == 1)
+	if (stray)
 		worker->stats.strays++;
 	else
 		worker->stats.unknown++;
 }
 
-void worker_dispatch(struct worker *worker, struct udp_datagram *in)
+static void take_long(struct worker *worker, struct udp_datagram *in)
 {
 	ngtcp2_version_cid cid;
 	struct conn *conn;
 	ngtcp2_pkt_hd hd;
 	int err;
 
-	worker->stats.datagrams_in++;
-	err = ngtcp2_pkt_decode_version_cid(&cid, in->bytes, in->len, worker->cids->length);
+	err = ngtcp2_pkt_decode_version_cid(&cid, in->bytes, in->len, 0);
 	if (err == NGTCP2_ERR_VERSION_NEGOTIATION) {
 		negotiate_version(worker, in, &cid);
 		return;
 	}
-	/* A long header of version 0 is Version Negotiation, which servers do not get. */
-	if (err || ((in->bytes[0] & 0x80) && cid.version == 0))
+	/* Version 0 is Version Negotiation, which servers do not get. */
+	if (err || cid.version == 0)
 		return;
 	conn = cids_find(worker->cids, cid.dcid, cid.dcidlen);
 	if (conn)
 		conn_receive(conn, in);
-	else if (cid.version != 0 && ngtcp2_accept(&hd, in->bytes, in->len) == 0)
+	else if (ngtcp2_accept(&hd, in->bytes, in->len) == 0)
 		conn_accept(worker, &hd, in);
 	else
-		unknown_cid(worker, &cid);
+		unknown_cid(worker, cids_is_stray(worker->cids, cid.dcid, cid.dcidlen));
+}
+
+/* The DCID is behind the first octet (RFC 9000, section 17.3). */
+static void take_short(struct worker *worker, struct udp_datagram *in)
+{
+	const uint8_t *cid = in->bytes + 1;
+	size_t len = in->len - 1;
+	struct conn *conn = cids_find_short(worker->cids, cid, len);
+
+	if (conn)
+		conn_receive(conn, in);
+	else
+		unknown_cid(worker, cids_is_short_stray(worker->cids, cid, len));
+}
+
+void worker_dispatch(struct worker *worker, struct udp_datagram *in)
+{
+	worker->stats.datagrams_in++;
+	if (!in->len)
+		return;
+	if (in->bytes[0] & 0x80)
+		take_long(worker, in);
+	else
+		take_short(worker, in);
 }
 
 static void receive(struct worker *worker, unsigned int listener)
@@ -304,7 +327,6 @@ static int run_on_own_cpu(const struct worker *worker)
 static int prepare(struct worker *worker)
 {
 	const struct options *options = worker->server->options;
-	size_t length = options->cid_length;
 	unsigned int i;
 
 	if (options->cpu && run_on_own_cpu(worker) < 0)
@@ -318,12 +340,9 @@ static int prepare(struct worker *worker)
 			return -1;
 	if (worker_watch(worker, worker->orders, READY_ORDERS) < 0 || steer_open(worker) < 0)
 		return -1;
-	if (worker->steer) {
-		length = cidsteer_cid_length(worker->steer);
-		if (worker_watch(worker, cidsteer_fd(worker->steer), READY_STEER) < 0)
-			return -1;
-	}
-	worker->cids = cids_new(worker->steer, length);
+	if (worker->steer && worker_watch(worker, cidsteer_fd(worker->steer), READY_STEER) < 0)
+		return -1;
+	worker->cids = cids_new(worker->steer, options->cid_length);
 	if (!worker->cids)
 		return failed(worker, "start", strerror(ENOMEM));
 	express_look(worker);
