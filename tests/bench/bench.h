@@ -50,6 +50,27 @@ struct bench_group {
 	unsigned int count;
 };
 
+/* ---- servers.c: connection IDs that carry their server ----------------------------------------
+ */
+
+/* How the ID of SERVICE_SERVERS' one worker is decoded. */
+enum server_row {
+	ROW_TABLE, /* it is not, by its first three bits */
+	ROW_OTHER, /* nor is this, of a configuration that there is not */
+	ROW_PLAIN,
+	ROW_SINGLE,
+	ROW_THREE,
+	ROW_FOUR,
+	SERVER_ROWS,
+};
+
+/* CS_MAX_CID octets, of which as many count as the ID has. */
+const __u8 *server_cid(enum server_row row);
+/* What its packets are counted as. */
+__u32 server_reason(enum server_row row);
+/* The worker's socket. */
+int server_socket(void);
+
 extern const struct bench_group xdp_packets, xdp_routes, servers, sockets, targets, issues;
 
 /* ---- services.c: the daemon, its services, their workers and routes -------------------------- */

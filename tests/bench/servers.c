@@ -10,16 +10,6 @@
 #include "bench.h"
 #include "core/lb.h"
 
-enum row {
-	ROW_TABLE,
-	ROW_OTHER,
-	ROW_PLAIN,
-	ROW_SINGLE,
-	ROW_THREE,
-	ROW_FOUR,
-	ROWS,
-};
-
 /* A configuration, by its id; both lengths 0: there is none. */
 static const struct lengths {
 	__u8 server_id_len, nonce_len;
@@ -34,13 +24,14 @@ static const struct lengths {
 static const struct {
 	__u8 config; /* the first three bits of the DCID */
 	__u32 reason;
-} rows[ROWS] = {
+} rows[SERVER_ROWS] = {
 	[ROW_TABLE] = { 7, CS_C_by_table },	[ROW_OTHER] = { 5, CS_C_by_table },
 	[ROW_PLAIN] = { 0, CS_C_by_server_id }, [ROW_SINGLE] = { 1, CS_C_by_server_id },
 	[ROW_THREE] = { 2, CS_C_by_server_id }, [ROW_FOUR] = { 3, CS_C_by_server_id },
 };
 
-static __u8 cid[ROWS][CS_MAX_CID];
+static __u8 cid[SERVER_ROWS][CS_MAX_CID];
+static int worker_socket = -1;
 
 static void set_config(__u32 service, __u8 id, struct cs_lb *lb, __u16 worker)
 {
@@ -62,10 +53,9 @@ static void set_config(__u32 service, __u8 id, struct cs_lb *lb, __u16 worker)
 static struct cidsteer *issue(__u8 first, __u8 *to)
 {
 	static struct cidsteer *handle;
-	static int socket;
 
 	if (!handle)
-		handle = worker_open(SERVICE_SERVERS, &socket);
+		handle = worker_open(SERVICE_SERVERS, &worker_socket);
 	memset(to, 0x77, BENCH_CID);
 	to[0] = first;
 	check(!cidsteer_issue(handle, to, BENCH_CID), "issue");
@@ -84,7 +74,7 @@ static void prepare(void)
 	memset(server_id, 0x5e, sizeof(server_id));
 	memset(nonce, 0xa1, sizeof(nonce));
 	check(!bpf_map_lookup_elem(plane.map[PLANE_SERVICES], &id, &service), "cs_services");
-	for (int row = ROW_PLAIN; row < ROWS; row++) {
+	for (int row = ROW_PLAIN; row < SERVER_ROWS; row++) {
 		__u8 config = rows[row].config;
 		struct cs_lb lb;
 
@@ -98,16 +88,29 @@ static void prepare(void)
 	      "cs_services");
 }
 
+const __u8 *server_cid(enum server_row row)
+{
+	if (worker_socket < 0)
+		prepare();
+	return cid[row];
+}
+
+__u32 server_reason(enum server_row row)
+{
+	return rows[row].reason;
+}
+
+int server_socket(void)
+{
+	return worker_socket;
+}
+
 static double measure(const struct bench_case *this)
 {
-	static bool is_prepared;
 	struct frame frame;
 
-	if (!is_prepared)
-		prepare();
-	is_prepared = true;
 	frame_build(&frame, services[SERVICE_SERVERS].port);
-	memcpy(frame.payload + CS_SHORT_HEADER_DCID, cid[this->what], CS_MAX_CID);
+	memcpy(frame.payload + CS_SHORT_HEADER_DCID, server_cid(this->what), CS_MAX_CID);
 	return measure_frame(&frame, SERVICE_SERVERS, rows[this->what].reason);
 }
 

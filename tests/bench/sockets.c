@@ -25,10 +25,12 @@ enum program {
 	PROGRAM_PASS,
 	PROGRAM_INDEX,
 	PROGRAM_STUB,
+	PROGRAM_SERVERS, /* the stub, too: of the service whose IDs carry their server */
 };
 
 struct group {
 	int socket[BENCH_WORKERS];
+	int sockets;
 	int client; /* connected to it */
 	int prog;
 };
@@ -59,6 +61,7 @@ static void group_own(struct group *group, enum program program)
 	if (program == PROGRAM_INDEX)
 		prog = programs->progs.bench_index;
 	group->prog = bpf_program__fd(prog);
+	group->sockets = BENCH_WORKERS;
 	group->client = udp_socket(OWN_PORT + program, false);
 	for (__u32 i = 0; i < BENCH_WORKERS; i++) {
 		__u64 value = group->socket[i] = udp_socket(OWN_PORT + program, true);
@@ -76,17 +79,27 @@ static void group_service(struct group *group, enum service service)
 	group->prog = plane_stub(&plane, services[service].listener, &error);
 	check(group->prog >= 0, "%s", error.line);
 	group->client = udp_socket(services[service].port, false);
+	if (service == SERVICE_SERVERS) {
+		server_cid(ROW_TABLE);
+		group->socket[0] = server_socket();
+		group->sockets = 1;
+		return;
+	}
 	memcpy(group->socket, service_sockets(service), sizeof(group->socket));
+	group->sockets = BENCH_WORKERS;
 }
 
 static const struct group *group_of(const struct bench_case *this)
 {
-	static struct group groups[PROGRAM_STUB + BENCH_LISTS];
-	struct group *group = &groups[this->what + this->size];
+	static struct group groups[PROGRAM_STUB + BENCH_LISTS], of_servers;
+	bool is_servers = this->what == PROGRAM_SERVERS;
+	struct group *group = is_servers ? &of_servers : &groups[this->what + this->size];
 
 	if (group->prog)
 		return group;
-	if (this->what == PROGRAM_STUB)
+	if (is_servers)
+		group_service(group, SERVICE_SERVERS);
+	else if (this->what == PROGRAM_STUB)
 		group_service(group, this->size);
 	else
 		group_own(group, this->what);
@@ -102,7 +115,7 @@ static unsigned int take(const struct group *group)
 	struct mmsghdr messages[BATCH] = {};
 	unsigned int came = 0;
 
-	for (int i = 0; i < BENCH_WORKERS; i++) {
+	for (int i = 0; i < group->sockets; i++) {
 		int taken = recvmmsg(group->socket[i], messages, BATCH, MSG_DONTWAIT, NULL);
 
 		came += taken < 0 ? 0 : taken;
@@ -110,17 +123,27 @@ static unsigned int take(const struct group *group)
 	return came;
 }
 
-/* Sends a batch with the next IDs of a list; returns how many datagrams came. */
-static unsigned int exchange(const struct group *group, const uint64_t *list)
+/* The next ID of a list, or the one of a row. */
+static void put_cid(const struct bench_case *this, __u8 *to)
+{
+	static __u32 turn;
+
+	if (this->what == PROGRAM_SERVERS)
+		memcpy(to, server_cid(this->size), CS_MAX_CID);
+	else
+		memcpy(to, &list_of(this->size)[turn++ % BENCH_LIST], BENCH_CID);
+}
+
+/* Sends a batch; returns how many datagrams came. */
+static unsigned int exchange(const struct group *group, const struct bench_case *this)
 {
 	static __u8 datagram[BATCH][DATAGRAM];
 	struct mmsghdr messages[BATCH] = {};
 	struct iovec iov[BATCH];
-	static __u32 turn;
 
 	for (int i = 0; i < BATCH; i++) {
 		datagram[i][0] = 0x40; /* a short header */
-		memcpy(&datagram[i][CS_SHORT_HEADER_DCID], &list[turn++ % BENCH_LIST], BENCH_CID);
+		put_cid(this, &datagram[i][CS_SHORT_HEADER_DCID]);
 		iov[i] = (struct iovec){ datagram[i], DATAGRAM };
 		messages[i].msg_hdr.msg_iov = &iov[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
@@ -151,26 +174,39 @@ static struct bpf_prog_info statistics(int prog)
 	return info;
 }
 
+/* In the data plane; 0: none. */
+static __u32 service_of(const struct bench_case *this)
+{
+	if (this->what == PROGRAM_SERVERS)
+		return services[SERVICE_SERVERS].id;
+	return this->what == PROGRAM_STUB ? services[this->size].id : 0;
+}
+
+static __u32 reason_of(const struct bench_case *this)
+{
+	return this->what == PROGRAM_SERVERS ? server_reason(this->size) : CS_C_by_table;
+}
+
 static double measure(const struct bench_case *this)
 {
-	__u32 id = this->what == PROGRAM_STUB ? services[this->size].id : 0;
+	__u32 id = service_of(this), reason = reason_of(this);
 	const struct group *group = group_of(this);
 	_cleanup_fd_ int enabled = bpf_enable_stats(BPF_STATS_RUN_TIME);
-	__u64 before = counter_of(id, CS_HOOK_REUSEPORT, CS_C_by_table);
+	__u64 before = counter_of(id, CS_HOOK_REUSEPORT, reason);
 	struct bpf_prog_info start, end;
 	unsigned int came = 0;
 
 	check(enabled >= 0, "run statistics: %s", strerror(errno));
 	start = statistics(group->prog);
 	for (int i = 0; i < DATAGRAMS / BATCH; i++)
-		came += exchange(group, list_of(this->size));
+		came += exchange(group, this);
 	came += take_late(group, DATAGRAMS - came);
 	end = statistics(group->prog);
 	check(came == DATAGRAMS, "%s: %u of %u datagrams came", this->name, came, DATAGRAMS);
 	check(end.run_cnt - start.run_cnt == DATAGRAMS, "%s: %llu runs for %u datagrams",
 	      this->name, end.run_cnt - start.run_cnt, DATAGRAMS);
-	check(!id || counter_of(id, CS_HOOK_REUSEPORT, CS_C_by_table) - before == DATAGRAMS,
-	      "%s: not all were in the table", this->name);
+	check(!id || counter_of(id, CS_HOOK_REUSEPORT, reason) - before == DATAGRAMS,
+	      "%s: not all got this verdict", this->name);
 	return (double)(end.run_time_ns - start.run_time_ns) / DATAGRAMS;
 }
 
@@ -187,6 +223,22 @@ static const struct bench_case cases[] = {
 	  .measure = measure,
 	  .what = PROGRAM_STUB,
 	  .size = SERVICE_1M },
+	{ .name = "server ID without a key",
+	  .measure = measure,
+	  .what = PROGRAM_SERVERS,
+	  .size = ROW_PLAIN },
+	{ .name = "server ID, single pass",
+	  .measure = measure,
+	  .what = PROGRAM_SERVERS,
+	  .size = ROW_SINGLE },
+	{ .name = "server ID, three passes",
+	  .measure = measure,
+	  .what = PROGRAM_SERVERS,
+	  .size = ROW_THREE },
+	{ .name = "server ID, four passes",
+	  .measure = measure,
+	  .what = PROGRAM_SERVERS,
+	  .size = ROW_FOUR },
 };
 
 const struct bench_group sockets = {
