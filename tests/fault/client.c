@@ -81,8 +81,9 @@ static struct cidsteer *open_handle(const char *control, const char *service, in
 /* Those that return a number of their own have it above 0. */
 static void make_calls(struct cidsteer *handle)
 {
-	static const uint8_t cid[8] = { 1 }, other[8] = { 2 }, third[20] = { 3 };
-	int result[7];
+	static const uint8_t cid[8] = { 0xe1 }, other[8] = { 0xe2 }, third[20] = { 3 };
+	uint8_t made[8];
+	int result[8];
 
 	fault_begin();
 	result[0] = cidsteer_issue(handle, cid, sizeof(cid));
@@ -91,9 +92,10 @@ static void make_calls(struct cidsteer *handle)
 	result[3] = cidsteer_report_stray(handle, other, sizeof(other));
 	result[4] = cidsteer_report_path_change(handle);
 	result[5] = cidsteer_drain(handle);
-	result[6] = cidsteer_dispatch(handle);
+	result[6] = cidsteer_generate(handle, made, sizeof(made));
+	result[7] = cidsteer_dispatch(handle);
 	fault_end();
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		if (result[i] > 0 || result[i] < -4095)
 			errx(1, "call %d returned %d", i, result[i]);
 	}
@@ -102,7 +104,8 @@ static void make_calls(struct cidsteer *handle)
 int main(int argc, char **argv)
 {
 	bool calls = argc == 4 && !strcmp(argv[3], "calls");
-	static const uint8_t cid[8] = { 7 };
+	static const uint8_t cid[8] = { 0xe7 };
+	uint8_t made[8];
 	struct cidsteer *handle;
 	unsigned int blocks;
 	int socket, fds, result;
@@ -123,6 +126,11 @@ int main(int argc, char **argv)
 	result = cidsteer_issue(handle, cid, sizeof(cid));
 	if (result)
 		errx(1, "then issuing: %s", strerror(-result));
+	result = cidsteer_generate(handle, made, sizeof(made));
+	if (!result)
+		result = cidsteer_issue(handle, made, sizeof(made));
+	if (result)
+		errx(1, "then making an ID: %s", strerror(-result));
 	cidsteer_close(handle);
 	check_left(blocks, fds);
 	return 0;

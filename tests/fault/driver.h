@@ -165,6 +165,7 @@ int puppet_open(struct puppet *puppet);
 int puppet_open_early(struct puppet *puppet); /* without a daemon */
 int puppet_connect(struct puppet *puppet);    /* which was opened early: until it is admitted */
 int puppet_issue(struct puppet *puppet);      /* puppet->cid, which nobody had before */
+int puppet_generate(struct puppet *puppet);   /* one with its server ID, when it has that */
 int puppet_xsks(struct puppet *puppet, bool none); /* sets its AF_XDP socket, or none */
 void puppet_end(struct puppet *puppet);
 

@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "core/quic.h"
+#include "dataplane/lb.h"
 #include "driver.h"
 
 #define CPUS 8 /* that are looked at; workers use the first */
@@ -341,6 +342,31 @@ static void check_sockets(const struct plane *plane, const struct cs_worker *wor
 	}
 }
 
+struct owners {
+	const struct cs_worker *workers;
+	unsigned int wrong;
+};
+
+static int check_server(const struct cs_server_key *key, const struct cs_server *server, void *arg)
+{
+	struct owners *owners = arg;
+	const struct cs_worker *worker = &owners->workers[server->worker % CS_MAX_WORKERS];
+
+	owners->wrong += server->worker && (!worker->state || worker->service != key->service);
+	return 0;
+}
+
+/* A server ID is a worker's that there is, or nobody's. */
+static void check_servers(const struct plane *plane, const struct cs_worker *workers)
+{
+	struct owners owners = { workers, 0 };
+
+	if (lb_each_server(plane, check_server, &owners))
+		complain("cs_servers cannot be read");
+	if (owners.wrong)
+		complain("%u server IDs name a worker that is not there", owners.wrong);
+}
+
 void look_consistent(void)
 {
 	_cleanup_free_ struct cs_worker *workers = calloc(CS_MAX_WORKERS, sizeof(*workers));
@@ -357,6 +383,7 @@ void look_consistent(void)
 			check_ring(&plane, id, workers);
 	}
 	check_sockets(&plane, workers);
+	check_servers(&plane, workers);
 	/* What it could not make a daemon tries again each second. */
 	if (!eventually(queues_agree(&plane)))
 		complain("queues of CPUs are not what workers use");

@@ -247,20 +247,25 @@ static uint32_t count_calls(const struct phase *phase)
 /* ---- sandboxes ---------------------------------------------------------------------------- */
 
 #define OF_ALL "max_cids = 1000 "
-#define TOLD "service \"told\" { listen = {\"[::]:4435\"} shared_table = no " OF_ALL "}\n"
+#define QUIC_LB(id) "quic_lb \"" #id "\" { server_id_length = 3 nonce_length = 4 active = yes } "
+#define TOLD                                                                                       \
+	"service \"told\" { listen = {\"[::]:4435\"} shared_table = no " OF_ALL QUIC_LB(0) "}\n"
 #define H3(more)                                                                                   \
-	"service \"h3\" { listen = {\"[::]:4433\"} user = \"nobody\" " OF_ALL more "}\n" TOLD
+	"service \"h3\" { listen = {\"[::]:4433\"} user = \"nobody\" " OF_ALL QUIC_LB(0) more      \
+		"}\n" TOLD
 
 void config_write(enum config_text which)
 {
 	static const char *const texts[] = {
 		[CONFIG_USUAL] = H3(""),
-		[CONFIG_BEFORE] =
-			H3("") "service \"other\" { listen = {\"[::]:4440\", \"[::]:4441\"} " OF_ALL
-			       "}\nservice \"past\" { listen = {\"[::]:4436\"} " OF_ALL "}\n",
+		[CONFIG_BEFORE] = H3("") "service \"other\" { listen = {\"[::]:4440\", "
+					 "\"[::]:4441\"} " OF_ALL
+					 "}\nservice \"past\" { listen = {\"[::]:4436\"} " OF_ALL
+					 "}\n",
 		[CONFIG_AFTER] = H3("") "service \"other\" { listen = {\"[::]:4440\", "
 					"\"127.0.0.1:4442\"} " OF_ALL "user = \"nobody\" }\n"
-					"service \"more\" { listen = {\"[::]:4437\"} " OF_ALL "}\n",
+					"service \"more\" { listen = "
+					"{\"[::]:4437\"} " OF_ALL QUIC_LB(0) "}\n",
 		[CONFIG_V0] = H3("interface = {\"v0\"} "),
 		[CONFIG_V1] = H3("interface = {\"v1\"} "),
 		[CONFIG_BEHIND] = H3("behind_device = \"allowed\" "),

@@ -28,6 +28,7 @@ enum {
 	ORDER_OPEN_EARLY,
 	ORDER_CONNECT,
 	ORDER_ISSUE,
+	ORDER_GENERATE,
 	ORDER_TAKE,
 	ORDER_XSKS,
 	ORDER_NO_XSKS
@@ -127,10 +128,25 @@ static int take_packets(int fd)
 	return count;
 }
 
-/* It was opened without a daemon: until it has an id. */
+static int generate(struct cidsteer *handle)
+{
+	__u8 cid[8];
+
+	return eventually((cidsteer_dispatch(handle),
+			   !cidsteer_generate(handle, cid, sizeof(cid)) && cid[0] < 0xe0)) ?
+		       cidsteer_issue(handle, cid, sizeof(cid)) :
+		       -ETIMEDOUT;
+}
+
+/* It was opened without a daemon, or lost it: until a daemon has answered. */
 static int connect_later(struct cidsteer *handle)
 {
-	return eventually((cidsteer_dispatch(handle), cidsteer_worker_id(handle))) ? 0 : -ETIMEDOUT;
+	struct cidsteer_state state = { .size = sizeof(state) };
+
+	return eventually((cidsteer_dispatch(handle),
+			   !cidsteer_get_state(handle, &state) && state.connected)) ?
+		       0 :
+		       -ETIMEDOUT;
 }
 
 /* Of loopback, which the packets do not come in on by XDP: the UDP socket gets them. */
@@ -169,6 +185,8 @@ static void __attribute__((noreturn)) obey(const char *service, int link)
 			report.result = connect_later(handle);
 		else if (order.what == ORDER_ISSUE)
 			report.result = cidsteer_issue(handle, order.cid, sizeof(order.cid));
+		else if (order.what == ORDER_GENERATE)
+			report.result = generate(handle);
 		else if (order.what == ORDER_TAKE)
 			report.result = take_packets(socket);
 		else if (order.what == ORDER_XSKS || order.what == ORDER_NO_XSKS)
@@ -191,7 +209,8 @@ void puppet_spawn(struct puppet *puppet, const char *service)
 	memset(puppet, 0, sizeof(*puppet));
 	puppet->service = service;
 	number++;
-	memcpy(puppet->cid, &number, sizeof(puppet->cid));
+	puppet->cid[0] = 0xe0; /* for the table */
+	memcpy(puppet->cid + 1, &number, sizeof(puppet->cid) - 1);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, links))
 		give_up("socketpair: %s", strerror(errno));
 	puppet->pid = fork();
@@ -240,6 +259,11 @@ int puppet_connect(struct puppet *puppet)
 int puppet_issue(struct puppet *puppet)
 {
 	return tell(puppet, ORDER_ISSUE);
+}
+
+int puppet_generate(struct puppet *puppet)
+{
+	return tell(puppet, ORDER_GENERATE);
 }
 
 int puppet_xsks(struct puppet *puppet, bool none)
