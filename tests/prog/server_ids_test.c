@@ -18,126 +18,26 @@
 #define KEY "000102030405060708090a0b0c0d0e0f"
 static const __u8 key_octets[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
+#define SERVICE_AT(name, port, more)                                                               \
+	"service \"" name "\" { listen = {\"127.0.0.1:" port "\"} max_cids = 64 " more " }\n"
 #define LB(id, server_id, nonce, more)                                                             \
-	"quic_lb \"" #id "\" { server_id_length = " #server_id " nonce_length = " #nonce           \
+	"quic_lb \"" id "\" { server_id_length = " server_id " nonce_length = " nonce              \
 	" active = yes " more " }"
 #define ENCRYPTED "key_file = \"" KEY_FILE "\""
 
+/* clang-format off */
 static const char configuration[] =
-	"service \"plain\" { listen = {\"127.0.0.1:4433\"} max_cids = 64 " LB(
-		0, 3, 4,
-		"") " }\n"
-		    "service \"single\" { listen = {\"127.0.0.1:4434\"} max_cids = 64 " LB(
-			    1, 8, 8,
-			    ENCRYPTED) " }\n"
-				       "service \"four\" { listen = "
-				       "{\"127.0.0.1:4435\"} max_cids = 64 " LB(
-					       2, 8, 5,
-					       ENCRYPTED
-					       " host = \"a1\" other_hosts = "
-					       "{\"a2\"}") " }\n"
-							   "service \"small\" { "
-							   "listen = "
-							   "{\"127.0.0.1:4436\"} "
-							   "max_cids = 64 " LB(
-								   6, 1, 4,
-								   "tells_length = "
-								   "yes") " }\n"
-									  "service "
-									  "\"told\" "
-									  "{ listen "
-									  "= "
-									  "{\"127.0."
-									  "0.1:"
-									  "4437\"} "
-									  "max_cids "
-									  "= 64 "
-									  "shared_"
-									  "table = "
-									  "no " LB(
-										  0, 3, 4,
-										  ENCRYPTED) " }\n"
-											     "servi"
-											     "ce "
-											     "\"coo"
-											     "kie\""
-											     " { "
-											     "liste"
-											     "n = "
-											     "{\"12"
-											     "7.0."
-											     "0.1:"
-											     "4438"
-											     "\"} "
-											     "max_"
-											     "cids "
-											     "= 64 "
-											     "cid_"
-											     "lengt"
-											     "h = "
-											     "20 "
-											     "worke"
-											     "r_"
-											     "key "
-											     "{ "
-											     "offse"
-											     "t = "
-											     "0 "
-											     "lengt"
-											     "h = "
-											     "8 "
-											     "from "
-											     "= "
-											     "\"coo"
-											     "kie\""
-											     " } "
-											     "}\n"
-											     "servi"
-											     "ce "
-											     "\"key"
-											     "\" { "
-											     "liste"
-											     "n = "
-											     "{\"12"
-											     "7.0."
-											     "0.1:"
-											     "4439"
-											     "\"} "
-											     "max_"
-											     "cids "
-											     "= 64 "
-											     "worke"
-											     "r_"
-											     "key "
-											     "{ "
-											     "offse"
-											     "t = "
-											     "3 "
-											     "lengt"
-											     "h = "
-											     "2 "
-											     "from "
-											     "= "
-											     "\"wor"
-											     "ker\""
-											     " } "
-											     "}\n"
-											     "servi"
-											     "ce "
-											     "\"tab"
-											     "le\" "
-											     "{ "
-											     "liste"
-											     "n = "
-											     "{\"12"
-											     "7.0."
-											     "0.1:"
-											     "4440"
-											     "\"} "
-											     "max_"
-											     "cids "
-											     "= 64 "
-											     "}\n";
+	SERVICE_AT("plain", "4433", LB("0", "3", "4", ""))
+	SERVICE_AT("single", "4434", LB("1", "8", "8", ENCRYPTED))
+	SERVICE_AT("four", "4435",
+		   LB("2", "8", "5", ENCRYPTED " host = \"a1\" other_hosts = {\"a2\"}"))
+	SERVICE_AT("small", "4436", LB("6", "1", "4", "tells_length = yes"))
+	SERVICE_AT("told", "4437", "shared_table = no " LB("0", "3", "4", ENCRYPTED))
+	SERVICE_AT("cookie", "4438",
+		   "cid_length = 20 worker_key { offset = 0 length = 8 from = \"cookie\" }")
+	SERVICE_AT("key", "4439", "worker_key { offset = 3 length = 2 from = \"worker\" }")
+	SERVICE_AT("table", "4440", "");
+/* clang-format on */
 
 static const struct scheme {
 	const char *service, *address;
@@ -999,7 +899,7 @@ Test(server_ids, a_key_that_was_left_goes_with_the_next_daemon)
 
 /* ---- the file is read again ------------------------------------------------------------------ */
 
-#define SERVICE(more) "service \"plain\" { listen = {\"127.0.0.1:4433\"} max_cids = 64 " more " }\n"
+#define SERVICE(more) SERVICE_AT("plain", "4433", more)
 
 /* The file says this now.  Does the daemon take it?  @said: what it logs, among others. */
 static void reread(const char *text, const char *said)

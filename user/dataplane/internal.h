@@ -131,6 +131,10 @@ int plane_inner_restore(const struct plane *plane, struct error *error);
 int plane_inner_tidy(const struct plane *plane);
 int plane_inner_unpin_all(const struct plane *plane);
 
+/* A line of a map for each CPU, which is words that count: over all CPUs, and none yet. */
+int plane_sum_line(int map, __u32 key, void *sum, size_t bytes);
+int plane_clear_line(int map, __u32 key, size_t bytes);
+
 /* What libbpf last complained about, one line; it hears of the kernel's own reasons. */
 const char *plane_libbpf_said(void);
 void plane_libbpf_forget(void);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "dataplane/internal.h"
 #include "dataplane/lb.h"
 
 static __u32 config_index(__u32 service, __u32 id)
@@ -323,21 +323,7 @@ static int remove_server(const struct cs_server_key *key, const struct cs_server
 	return bpf_map_delete_elem(of->plane->map[PLANE_SERVERS], key) ? -errno : 0;
 }
 
-static int clear_hits(const struct plane *plane, __u32 service, __u32 config)
-{
-	__u32 key = service * CS_CONFIGS + config;
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct cs_hits *zero = NULL;
-
-	if (cpus < 0)
-		return cpus;
-	zero = calloc(cpus, sizeof(*zero));
-	if (!zero)
-		return -ENOMEM;
-	return bpf_map_update_elem(plane->map[PLANE_HITS], &key, zero, BPF_ANY) ? -errno : 0;
-}
-
-static int remove_config(const struct plane *plane, __u32 service, __u32 config)
+int lb_remove(const struct plane *plane, __u32 service, __u32 config)
 {
 	static const struct cs_lb none;
 	struct removal removal = { plane, service, config };
@@ -349,12 +335,9 @@ static int remove_config(const struct plane *plane, __u32 service, __u32 config)
 	    bpf_map_update_elem(plane->map[PLANE_LB_CONFIGS], &index, &none, BPF_ANY))
 		return -errno;
 	err = lb_each_server(plane, remove_server, &removal);
-	return err ? err : clear_hits(plane, service, config);
-}
-
-int lb_remove(const struct plane *plane, __u32 service, __u32 id)
-{
-	return remove_config(plane, service, id);
+	return err ? err :
+		     plane_clear_line(plane->map[PLANE_HITS], service * CS_CONFIGS + config,
+				      sizeof(struct cs_hits));
 }
 
 int lb_remove_all(const struct plane *plane, __u32 service)
@@ -362,29 +345,12 @@ int lb_remove_all(const struct plane *plane, __u32 service)
 	int err = 0;
 
 	for (__u32 config = 0; config < CS_CONFIGS && !err; config++)
-		err = remove_config(plane, service, config);
+		err = lb_remove(plane, service, config);
 	return err;
 }
 
 int lb_hits(const struct plane *plane, __u32 service, __u32 config, struct cs_hits *sum)
 {
-	__u32 key = service * CS_CONFIGS + config;
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct cs_hits *each = NULL;
-
-	*sum = (struct cs_hits){};
-	if (cpus < 0)
-		return cpus;
-	each = calloc(cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(plane->map[PLANE_HITS], &key, each))
-		return -errno;
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		for (int hook = 0; hook < CS_HOOKS; hook++) {
-			sum->known[hook] += each[cpu].known[hook];
-			sum->opening[hook] += each[cpu].opening[hook];
-		}
-	}
-	return 0;
+	return plane_sum_line(plane->map[PLANE_HITS], service * CS_CONFIGS + config, sum,
+			      sizeof(*sum));
 }

@@ -54,8 +54,10 @@ void lb_tidy(const struct plane *plane, __u32 service, const struct config *conf
 void lb_set(struct cs_service *service, const struct config_lb *lb);
 void lb_unset(struct cs_service *service, __u32 id);
 
-/* Behind lb_unset(): its key, hosts, server IDs and counts.  Returns 0 or a negative errno. */
-int lb_remove(const struct plane *plane, __u32 service, __u32 id);
+/* Behind lb_unset(): key, hosts, server IDs and counts of a configuration, or of CS_BY_EXTRACTOR.
+ * Returns 0 or a negative errno.
+ */
+int lb_remove(const struct plane *plane, __u32 service, __u32 config);
 /* The same of all that a service has, its format too. */
 int lb_remove_all(const struct plane *plane, __u32 service);
 

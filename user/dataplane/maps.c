@@ -60,8 +60,7 @@ int plane_each_address(const struct plane *plane,
 	return 0;
 }
 
-/* A line of a map for each CPU, which is words that count, over all CPUs. */
-static int sum_line(int map, __u32 key, void *sum, size_t bytes)
+int plane_sum_line(int map, __u32 key, void *sum, size_t bytes)
 {
 	const size_t words = bytes / sizeof(__u64);
 	int cpus = libbpf_num_possible_cpus();
@@ -80,33 +79,38 @@ static int sum_line(int map, __u32 key, void *sum, size_t bytes)
 	return 0;
 }
 
+int plane_clear_line(int map, __u32 key, size_t bytes)
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ void *zero = NULL;
+
+	if (cpus < 0)
+		return cpus;
+	zero = calloc(cpus, bytes);
+	if (!zero)
+		return -ENOMEM;
+	return bpf_map_update_elem(map, &key, zero, BPF_ANY) ? -errno : 0;
+}
+
 int plane_counters(const struct plane *plane, __u32 hook, __u32 service, struct cs_counters *sum)
 {
-	return sum_line(plane->map[PLANE_COUNTERS], CS_COUNTER_KEY(hook, service), sum,
-			sizeof(*sum));
+	return plane_sum_line(plane->map[PLANE_COUNTERS], CS_COUNTER_KEY(hook, service), sum,
+			      sizeof(*sum));
 }
 
 int plane_cpu_count(const struct plane *plane, __u32 cpu, struct cs_cpu_count *sum)
 {
-	return sum_line(plane->map[PLANE_CPU_COUNTS], cpu, sum, sizeof(*sum));
+	return plane_sum_line(plane->map[PLANE_CPU_COUNTS], cpu, sum, sizeof(*sum));
 }
 
 int plane_device_count(const struct plane *plane, __u32 slot, struct cs_dev_count *sum)
 {
-	return sum_line(plane->map[PLANE_DEV_COUNTS], slot, sum, sizeof(*sum));
+	return plane_sum_line(plane->map[PLANE_DEV_COUNTS], slot, sum, sizeof(*sum));
 }
 
 int plane_clear_device_count(const struct plane *plane, __u32 slot)
 {
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct cs_dev_count *zero = NULL;
-
-	if (cpus < 0)
-		return cpus;
-	zero = calloc(cpus, sizeof(*zero));
-	if (!zero)
-		return -ENOMEM;
-	return bpf_map_update_elem(plane->map[PLANE_DEV_COUNTS], &slot, zero, BPF_ANY) ? -errno : 0;
+	return plane_clear_line(plane->map[PLANE_DEV_COUNTS], slot, sizeof(struct cs_dev_count));
 }
 
 static size_t table_bytes(const struct cs_table *table)

@@ -369,27 +369,15 @@ int plane_renew_table(const struct plane *plane, __u32 id)
 static int reset_service(const struct plane *plane, __u32 id)
 {
 	static const struct cs_ring no_ring;
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free_ struct cs_counters *zero = NULL;
 	int err;
 
-	if (cpus < 0)
-		return cpus;
-	zero = calloc(cpus, sizeof(*zero));
-	if (!zero)
-		return -ENOMEM;
 	if (bpf_map_update_elem(plane->map[PLANE_RING], &id, &no_ring, BPF_ANY))
 		return -errno;
 	err = lb_remove_all(plane, id);
-	if (err)
-		return err;
-	for (__u32 hook = 0; hook < CS_HOOKS; hook++) {
-		__u32 key = CS_COUNTER_KEY(hook, id);
-
-		if (bpf_map_update_elem(plane->map[PLANE_COUNTERS], &key, zero, BPF_ANY))
-			return -errno;
-	}
-	return 0;
+	for (__u32 hook = 0; hook < CS_HOOKS && !err; hook++)
+		err = plane_clear_line(plane->map[PLANE_COUNTERS], CS_COUNTER_KEY(hook, id),
+				       sizeof(struct cs_counters));
+	return err;
 }
 
 void plane_count_loaded(const struct plane *plane)
